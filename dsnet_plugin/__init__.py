@@ -1,0 +1,36 @@
+"""DSNet as a plug-in: a disentanglement head for any speech-emotion model (Chen and Zhang, 2023).
+
+``DisentangleHead`` takes the place of a classifier, ``NeutralReferences`` says which neutral utterance stands for which
+speaker, and the three losses keep emotion and all else apart. Needs torch and safetensors alone.
+"""
+
+from dsnet_plugin.config import DisentangleConfig
+from dsnet_plugin.errors import CheckpointError, ConfigError, DSNetError, NeutralReferenceError, ShapeError
+from dsnet_plugin.head import AttentionBlock, Classifier, DisentangleHead, DisentangleOutput, Projector, Restorer
+from dsnet_plugin.losses import calibration_loss, orthogonality_loss, reconstruction_loss
+from dsnet_plugin.neutral import NeutralBatch, NeutralReferences
+from dsnet_plugin.serialization import load_pretrained, save_pretrained
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AttentionBlock",
+    "CheckpointError",
+    "Classifier",
+    "ConfigError",
+    "DSNetError",
+    "DisentangleConfig",
+    "DisentangleHead",
+    "DisentangleOutput",
+    "NeutralBatch",
+    "NeutralReferenceError",
+    "NeutralReferences",
+    "Projector",
+    "Restorer",
+    "ShapeError",
+    "calibration_loss",
+    "load_pretrained",
+    "orthogonality_loss",
+    "reconstruction_loss",
+    "save_pretrained",
+]

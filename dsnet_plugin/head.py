@@ -1,0 +1,216 @@
+"""The disentanglement head: projectors, restorer and classifier (equations 1 to 5 and 10, Table 1)."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dsnet_plugin.config import DisentangleConfig
+from dsnet_plugin.errors import ConfigError, NeutralReferenceError, ShapeError
+from dsnet_plugin.losses import calibration_loss, orthogonality_loss, reconstruction_loss
+
+
+class DisentangleOutput(NamedTuple):
+    """What a head returns when it is given labels.
+
+    ``loss`` is the whole objective of eq. 10, a scalar; ``logits`` has shape (N, num_classes); ``losses`` holds ``task``,
+    ``orthogonality``, ``reconstruction`` and ``calibration``, unweighted scalars, as far as they were computed; ``z_er``,
+    ``z_ei`` and ``h_hat`` have shape (N, D).
+    """
+
+    loss: Tensor
+    logits: Tensor
+    losses: dict[str, Tensor]
+    z_er: Tensor
+    z_ei: Tensor
+    h_hat: Tensor
+
+
+class AttentionBlock(nn.Module):
+    """One attention block (eq. 1 and 2): ``a = sigmoid(W2 relu(W1 h))``, ``z = relu(W3 (a * h + h))``.
+
+    Args:
+        features: D, the width of h and of z; 98,880 parameters at 256.
+        bottleneck: width between W1 and W2; None is D / 4 (Table 1's 64 at D = 256).
+
+    Shape:
+        (N, D) to (N, D).
+    """
+
+    def __init__(self, features: int, bottleneck: int | None = None) -> None:
+        super().__init__()
+        bottleneck = max(1, features // 4) if bottleneck is None else bottleneck
+        self.attention = nn.Sequential(
+            nn.Linear(features, bottleneck), nn.ReLU(), nn.Linear(bottleneck, features), nn.Sigmoid()
+        )
+        self.projection = nn.Linear(features, features)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Features (N, D) to features (N, D), none below 0."""
+        return F.relu(self.projection(self.attention(h) * h + h))
+
+
+class Projector(AttentionBlock):
+    """P_er or P_ei (eq. 3): one attention block. Table 1's two identical rows are this pair, not a stack of two."""
+
+
+class Restorer(nn.Sequential):
+    """R (eq. 5): ``[z_er; z_ei]``, shape (N, 2 D), to h_hat, shape (N, D). Eq. 5's second z_er is a slip.
+
+    Args:
+        features: D; 197,120 parameters at 256.
+    """
+
+    def __init__(self, features: int) -> None:
+        super().__init__(nn.Linear(2 * features, features), nn.ReLU(), nn.Linear(features, features))
+
+
+class Classifier(nn.Sequential):
+    """C (Table 1, without its softmax): features (N, D) to logits (N, num_classes).
+
+    Args:
+        features: D; 16,836 parameters at 256 and four classes.
+        num_classes: the number of emotions.
+        hidden: hidden width.
+        dropout: dropout rate.
+    """
+
+    def __init__(self, features: int, num_classes: int, hidden: int = 64, dropout: float = 0.5) -> None:
+        super().__init__(
+            nn.Linear(features, hidden),
+            nn.BatchNorm1d(hidden),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, num_classes),
+        )
+
+
+class DisentangleHead(nn.Module):
+    """DSNet without its encoder (section 3.2, Table 1): takes the place of a model's classifier.
+
+    ``head(h)`` gives logits and runs P_er and C alone; ``head(h, labels=y, neutral=h_n)`` gives a
+    :class:`DisentangleOutput` with the whole objective.
+
+    Args:
+        in_features: D, the width of the backbone's features; the widths of the head follow it.
+        num_classes: the number of emotions, at least 2.
+        config: loss variants, weights and widths; None is the paper's.
+
+    Raises:
+        ConfigError: a width or a number of classes that cannot be.
+
+    Example:
+        >>> head = DisentangleHead(in_features=256, num_classes=4)
+        >>> h, h_n, y = torch.rand(8, 256), torch.rand(8, 256), torch.randint(4, (8,))
+        >>> sorted(head(h, labels=y, neutral=h_n).losses)
+        ['calibration', 'orthogonality', 'reconstruction', 'task']
+        >>> head.eval()(h).shape
+        torch.Size([8, 4])
+    """
+
+    def __init__(self, in_features: int, num_classes: int, config: DisentangleConfig | None = None) -> None:
+        super().__init__()
+        if in_features < 1 or num_classes < 2:
+            raise ConfigError(
+                f"in_features={in_features}, num_classes={num_classes}: expected at least 1 feature and 2 classes"
+            )
+        self.in_features = in_features
+        self.num_classes = num_classes
+        self.config = config or DisentangleConfig()
+        self.p_er = Projector(in_features, self.config.bottleneck)
+        self.p_ei = Projector(in_features, self.config.bottleneck)
+        self.restorer = Restorer(in_features)
+        self.classifier = Classifier(in_features, num_classes, self.config.classifier_hidden, self.config.dropout)
+
+    def forward(
+        self,
+        h: Tensor,
+        labels: Tensor | None = None,
+        neutral: Tensor | None = None,
+        neutral_index: Tensor | None = None,
+        neutral_mask: Tensor | None = None,
+    ) -> Tensor | DisentangleOutput:
+        """Logits, or with labels the whole objective (eq. 10).
+
+        Args:
+            h: features, shape (N, D).
+            labels: class indices, shape (N,), int64.
+            neutral: features h_n of neutral utterances of the same speakers, shape (N, D), or (K, D) with ``neutral_index``.
+            neutral_index: which row of ``neutral`` stands for each row of h: shape (N,), or (N, k), whose k rows are
+                averaged; int64.
+            neutral_mask: shape (N,), True where a row has a reference; the others' calibration is left out.
+
+        Returns:
+            Logits of shape (N, num_classes) without labels, else a :class:`DisentangleOutput`. In eval mode a missing
+            ``neutral`` leaves the calibration out.
+
+        Raises:
+            ShapeError: shapes or label values that do not fit, or a training batch of one.
+            NeutralReferenceError: training with calibration and no ``neutral``.
+        """
+        if h.dim() != 2 or h.shape[1] != self.in_features:
+            raise ShapeError(f"h has shape {tuple(h.shape)}; this head expects (N, {self.in_features})")
+        if self.training and h.shape[0] < 2:
+            raise ShapeError("a training batch of 1: batch statistics need at least 2 rows; use drop_last=True")
+        z_er = self.p_er(h)
+        logits: Tensor = self.classifier(z_er)
+        if labels is None:
+            return logits
+        self._check_labels(labels, h.shape[0])
+        z_ei = self.p_ei(h)
+        h_hat = self.restorer(torch.cat([z_er, z_ei], dim=1))
+        config = self.config
+        losses = {"task": F.cross_entropy(logits.float(), labels)}
+        loss = losses["task"]
+        if config.alpha:
+            losses["orthogonality"] = orthogonality_loss(
+                z_er, z_ei, config.orthogonality, config.orthogonality_reduction
+            )
+            loss = loss + config.alpha * losses["orthogonality"]
+        if config.beta:
+            losses["reconstruction"] = reconstruction_loss(h, h_hat, config.reconstruction_reduction)
+            loss = loss + config.beta * losses["reconstruction"]
+        if config.gamma and (self.training or neutral is not None):
+            h_n = self._neutral_rows(z_ei, neutral, neutral_index, neutral_mask)
+            losses["calibration"] = calibration_loss(
+                z_ei, h_n, config.calibration, config.temperature, weight=neutral_mask
+            )
+            loss = loss + config.gamma * losses["calibration"]
+        return DisentangleOutput(loss, logits, losses, z_er, z_ei, h_hat)
+
+    def _check_labels(self, labels: Tensor, rows: int) -> None:
+        if labels.shape != (rows,):
+            raise ShapeError(f"labels have shape {tuple(labels.shape)}; expected one a row of h, ({rows},)")
+        # Reading values would stall a GPU and break a compiled graph; there, cross_entropy's own assertion stands.
+        if labels.device.type == "cpu" and not torch.compiler.is_compiling():
+            low, high = int(labels.min()), int(labels.max())
+            if low < 0 or high >= self.num_classes:
+                raise ShapeError(f"labels lie in {low}..{high}; expected 0..{self.num_classes - 1}: check num_classes")
+
+    def _neutral_rows(self, z_ei: Tensor, neutral: Tensor | None, index: Tensor | None, mask: Tensor | None) -> Tensor:
+        """The reference of each row, shape (N, D)."""
+        rows = z_ei.shape[0]
+        if mask is not None and mask.shape != (rows,):
+            raise ShapeError(f"neutral_mask has shape {tuple(mask.shape)}; expected one a row of h, ({rows},)")
+        if neutral is None:
+            # Reading the mask stalls a GPU, but only in a batch without any reference.
+            if mask is None or bool(mask.any()):
+                raise NeutralReferenceError(
+                    "training calibrates against neutral speech and neutral= is missing: pass features of a neutral "
+                    "utterance of each row's speaker, a neutral_mask that is False in every row, or set gamma=0 in "
+                    "DisentangleConfig to train without"
+                )
+            return torch.zeros_like(z_ei)
+        if neutral.dim() != 2 or neutral.shape[1] != self.in_features:
+            raise ShapeError(f"neutral has shape {tuple(neutral.shape)}; expected (N or K, {self.in_features})")
+        if index is None:
+            if neutral.shape[0] != rows:
+                raise ShapeError(
+                    f"{neutral.shape[0]} neutral rows for {rows} rows of h: give one a row, or K distinct ones with "
+                    "neutral_index"
+                )
+            return neutral
+        if index.dim() not in (1, 2) or index.shape[0] != rows:
+            raise ShapeError(f"neutral_index has shape {tuple(index.shape)}; expected ({rows},) or ({rows}, k)")
+        return neutral[index] if index.dim() == 1 else neutral[index].mean(1)

@@ -1,0 +1,167 @@
+"""The three losses that keep z_er and z_ei apart: equations 4, 6 and 8.
+
+Plain functions on feature matrices, one row an utterance. Each computes in float32 whatever the autocast and the input's
+dtype (float64 stays float64), so that half-precision features neither overflow nor vanish.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dsnet_plugin.config import CalibrationKind, OrthogonalityKind, Reduction, check_choice
+from dsnet_plugin.errors import ConfigError, ShapeError
+
+ZSCORE_EPS = 1e-8
+"""Added to a column's variance; a standard deviation below 1e-4 fades out instead of being blown up to 1."""
+
+ROW_NORM_EPS = 1e-6
+"""Added to a row's L2 norm, as in the authors' public code."""
+
+
+def orthogonality_loss(
+    z_er: Tensor, z_ei: Tensor, kind: OrthogonalityKind = "zscore", reduction: Reduction = "mean"
+) -> Tensor:
+    """Soft orthogonality of the two subspaces (eq. 4): 0 when no feature of one predicts a feature of the other.
+
+    ``kind="zscore"`` standardises each column over the batch (population variance). Its ``"sum"`` is eq. 4 to the letter,
+    the squared Frobenius norm of ``Z_er^T Z_ei``; its ``"mean"`` is the mean of the squared entries of ``Z_er^T Z_ei / N``,
+    that is, of the squared correlations, about 1 / N for independent features.
+
+    ``kind="row_norm"`` is the authors' public code: columns centred, then each row divided by its L2 norm (detached);
+    ``"mean"`` averages the squared entries of ``Z_er^T Z_ei``, ``"sum"`` adds them up.
+
+    Args:
+        z_er: emotion-relevant features, shape (N, D).
+        z_ei: emotion-irrelevant features, shape (N, D').
+        kind: how the features are normalised.
+        reduction: over the D x D' entries.
+
+    Returns:
+        A scalar, 0 for N = 1 and for constant columns.
+
+    Raises:
+        ShapeError: not two matrices of equally many rows.
+        ConfigError: an unknown kind or reduction.
+    """
+    check_choice("kind", kind, OrthogonalityKind)
+    check_choice("reduction", reduction, Reduction)
+    _check_rows("z_er", z_er, "z_ei", z_ei)
+    with torch.autocast(z_er.device.type, enabled=False):
+        normalise = _zscore if kind == "zscore" else _row_norm
+        cross = normalise(z_er).T @ normalise(z_ei)
+        if reduction == "sum":
+            return cross.square().sum()
+        if kind == "zscore":
+            cross = cross / z_er.shape[0]
+        return cross.square().mean()
+
+
+def reconstruction_loss(h: Tensor, h_hat: Tensor, reduction: Reduction = "mean") -> Tensor:
+    """How much of h the two subspaces lose together (eq. 6); neither side is detached.
+
+    Args:
+        h: features, shape (N, D).
+        h_hat: their reconstruction, shape (N, D).
+        reduction: over the D features: ``"sum"`` is eq. 6, the mean over rows of the squared L2 distance; ``"mean"``, the
+            authors' public code, is D times smaller.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        ShapeError: the two shapes differ.
+        ConfigError: an unknown reduction.
+    """
+    check_choice("reduction", reduction, Reduction)
+    _check_rows("h", h, "h_hat", h_hat)
+    if h.shape != h_hat.shape:
+        raise ShapeError(f"h has shape {tuple(h.shape)} and h_hat {tuple(h_hat.shape)}; expected the same")
+    with torch.autocast(h.device.type, enabled=False):
+        squared = (_float32(h) - _float32(h_hat)).square()
+        return squared.sum(1).mean() if reduction == "sum" else squared.mean()
+
+
+def calibration_loss(
+    z_ei: Tensor,
+    h_n: Tensor,
+    kind: CalibrationKind = "sym_kl",
+    temperature: float = 1.0,
+    weight: Tensor | None = None,
+) -> Tensor:
+    """Neutral calibration (eq. 7 and 8): z_ei should look like a neutral utterance of the same speaker.
+
+    Both are made distributions over the D features, p = softmax(z_ei / temperature), q = softmax(h_n / temperature).
+    ``kind="sym_kl"`` is half of KL(p, q) + KL(q, p), eq. 8; ``kind="js"`` is the Jensen-Shannon divergence, the authors'
+    public code, about a quarter of the former near equality. Neither side is detached.
+
+    Args:
+        z_ei: emotion-irrelevant features, shape (N, D).
+        h_n: features of the neutral references, shape (N, D).
+        kind: the divergence.
+        temperature: above 0; lower acts more strongly.
+        weight: shape (N,), at least 0; the loss is the weighted mean over rows. A row of weight 0 is left out, whatever
+            it holds; when all are 0 the loss is 0 and stays connected to ``z_ei``.
+
+    Returns:
+        A scalar, in nats.
+
+    Raises:
+        ShapeError: shapes that do not fit.
+        ConfigError: an unknown kind, or a temperature of 0 or less.
+    """
+    check_choice("kind", kind, CalibrationKind)
+    if not temperature > 0:
+        raise ConfigError(f"temperature={temperature!r}: expected a number above 0")
+    _check_rows("z_ei", z_ei, "h_n", h_n)
+    if z_ei.shape != h_n.shape:
+        raise ShapeError(f"z_ei has shape {tuple(z_ei.shape)} and h_n {tuple(h_n.shape)}; expected the same")
+    if weight is not None and weight.shape != z_ei.shape[:1]:
+        raise ShapeError(f"weight has shape {tuple(weight.shape)}; expected one a row, ({z_ei.shape[0]},)")
+    with torch.autocast(z_ei.device.type, enabled=False):
+        if weight is not None:
+            # Before the softmax and not after: a NaN in a row that is left out must not reach the gradient.
+            left_out = (weight == 0).unsqueeze(1)
+            z_ei, h_n = z_ei.masked_fill(left_out, 0), h_n.masked_fill(left_out, 0)
+        log_p = F.log_softmax(_float32(z_ei) / temperature, dim=1)
+        log_q = F.log_softmax(_float32(h_n) / temperature, dim=1)
+        p, q = log_p.exp(), log_q.exp()
+        if kind == "sym_kl":
+            divergence = 0.5 * ((p - q) * (log_p - log_q)).sum(1)
+        else:
+            log_m = torch.logaddexp(log_p, log_q) - math.log(2)
+            divergence = 0.5 * (p * (log_p - log_m) + q * (log_q - log_m)).sum(1)
+        if weight is None:
+            return divergence.mean()
+        weight = weight.to(divergence.dtype)
+        return (weight * divergence).sum() / weight.sum().clamp_min(torch.finfo(divergence.dtype).tiny)
+
+
+def _float32(x: Tensor) -> Tensor:
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def _centred(x: Tensor) -> Tensor:
+    x = _float32(x)
+    x = x - x[:1].detach()  # variance does not change, and a constant column becomes exactly 0, free of rounding
+    return x - x.mean(0)
+
+
+def _zscore(x: Tensor) -> Tensor:
+    x = _centred(x)
+    return x / (x.square().mean(0) + ZSCORE_EPS).sqrt()
+
+
+def _row_norm(x: Tensor) -> Tensor:
+    x = _centred(x)
+    norm: Tensor = torch.linalg.vector_norm(x.detach(), dim=1, keepdim=True)
+    return x / (norm + ROW_NORM_EPS)
+
+
+def _check_rows(name_a: str, a: Tensor, name_b: str, b: Tensor) -> None:
+    if a.dim() != 2 or b.dim() != 2 or a.shape[0] != b.shape[0] or a.shape[0] == 0:
+        raise ShapeError(
+            f"{name_a} has shape {tuple(a.shape)} and {name_b} {tuple(b.shape)}; "
+            "expected two matrices of equally many rows, at least one"
+        )
