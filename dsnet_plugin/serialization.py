@@ -38,7 +38,8 @@ def load_pretrained(folder: str | Path) -> DisentangleHead:
     """Reads the head that :func:`save_pretrained` wrote, on the CPU and in eval mode.
 
     Raises:
-        CheckpointError: a file is missing, damaged or not a head's; each missing, surplus or misshapen tensor is named.
+        CheckpointError: a file is missing, damaged or not a head's; tensors that are
+            missing, surplus or of another shape are counted and named.
         ConfigError: settings that this release does not know.
     """
     folder = Path(folder)
@@ -70,16 +71,23 @@ def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], source: str) 
         source: where they come from, for the message.
 
     Raises:
-        CheckpointError: each missing, surplus or misshapen tensor is named.
+        CheckpointError: tensors are missing, surplus or of another shape; their number and names are given.
     """
     expected = module.state_dict()
-    problems = [f"missing {name}" for name in sorted(expected.keys() - tensors.keys())]
-    problems += [f"surplus {name}" for name in sorted(tensors.keys() - expected.keys())]
-    problems += [
-        f"{name} of shape {tuple(tensors[name].shape)} for {tuple(value.shape)}"
-        for name, value in expected.items()
-        if name in tensors and tensors[name].shape != value.shape
-    ]
+    kinds = {
+        "missing": sorted(expected.keys() - tensors.keys()),
+        "surplus": sorted(tensors.keys() - expected.keys()),
+        "of another shape": [
+            f"{name} {tuple(tensors[name].shape)} for {tuple(value.shape)}"
+            for name, value in expected.items()
+            if name in tensors and tensors[name].shape != value.shape
+        ],
+    }
+    problems = [f"{len(names)} {kind} ({_listed(names)})" for kind, names in kinds.items() if names]
     if problems:
-        raise CheckpointError(f"{source} belongs to another {type(module).__name__}: {'; '.join(problems)}")
+        raise CheckpointError(f"{source} belongs to another {type(module).__name__}: {', '.join(problems)}")
     module.load_state_dict(dict(tensors))
+
+
+def _listed(names: list[str], shown: int = 6) -> str:
+    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")

@@ -1,0 +1,1 @@
+"""The benchmark suite: corpora, protocols, methods, training, scores and the ``dsnet`` command."""

@@ -1,0 +1,19 @@
+"""The errors of the benchmark suite; the command line prints each as one line and exits with status 2."""
+
+from dsnet_plugin import DSNetError
+
+
+class CorpusError(DSNetError, ValueError):
+    """A corpus folder, a label file or a manifest is not what its name promises."""
+
+
+class AudioError(DSNetError, ValueError):
+    """An audio file cannot be read or holds no sound."""
+
+
+class SplitError(DSNetError, ValueError):
+    """A fold cannot be made, or would put a speaker on two sides."""
+
+
+class RunError(DSNetError, ValueError):
+    """A run cannot start or continue as asked."""

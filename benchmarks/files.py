@@ -1,0 +1,71 @@
+"""Writing files so that a killed process or a full disk never leaves half of one."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from dsnet_plugin import CheckpointError
+
+RECORD = "dsnet"
+"""The key of a safetensors file's metadata that holds its JSON record."""
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a file whole or not at all: beside it first, then in its place. Makes the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with beside.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_json(path: Path, record: Any) -> None:
+    """Writes a JSON document, whole or not at all."""
+    write_bytes(path, (json.dumps(record, indent=2) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """Reads a JSON document.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{path} is damaged ({error}): delete it to compute it again") from error
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], record: Any) -> None:
+    """Writes tensors and a JSON record as one safetensors file, whole or not at all, so that the two cannot disagree."""
+    content = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_bytes(path, save(content, metadata={RECORD: json.dumps(record)}))
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], Any]:
+    """Reads what :func:`write_tensors` wrote: tensors on the CPU and the record.
+
+    Raises:
+        CheckpointError: no such file, not safetensors, or without a record of this project.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"no file {path}: expected a .safetensors file that dsnet train wrote")
+    try:
+        with safe_open(path, framework="pt") as archive:
+            record = (archive.metadata() or {}).get(RECORD)
+            if record is None:
+                raise CheckpointError(f"{path} was not written by dsnet train: it has no record of a model")
+            return {name: archive.get_tensor(name) for name in archive.keys()}, json.loads(record)  # noqa: SIM118
+    except (SafetensorError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged or not a safetensors file ({error})") from error

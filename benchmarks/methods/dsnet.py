@@ -1,0 +1,44 @@
+"""DSNet: the encoder under a disentanglement head, with a second pass over the neutral references."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from benchmarks.methods.base import Method
+from dsnet_plugin import DisentangleConfig, DisentangleHead, DisentangleOutput
+
+
+class DSNet(Method):
+    """C(P_er(E(x))), trained on eq. 10; no gradient clipping, as in the authors' public code."""
+
+    name = "dsnet"
+    needs_neutral = True
+
+    def __init__(self, encoder: Any, num_classes: int, config: DisentangleConfig | None = None) -> None:
+        super().__init__(encoder, num_classes)
+        self.head = DisentangleHead(encoder.num_features, num_classes, config)
+
+    def forward(
+        self,
+        inputs: Tensor,
+        labels: Tensor | None = None,
+        neutral: Tensor | None = None,
+        neutral_index: Tensor | None = None,
+        neutral_mask: Tensor | None = None,
+    ) -> Tensor | DisentangleOutput:
+        """Inputs (N, 3, T, 80) to logits, with labels to a :class:`DisentangleOutput`.
+
+        ``neutral`` holds the inputs of K distinct references, (K, 3, T, 80); see :meth:`DisentangleHead.forward` for the
+        other two. Two passes and not one joined: a joined one would mix the batch-norm statistics.
+        """
+        h = self.encoder(inputs)
+        if labels is None:
+            logits: Tensor = self.head(h)
+            return logits
+        h_n = None if neutral is None else self.encoder(neutral)
+        output: DisentangleOutput = self.head(h, labels, h_n, neutral_index, neutral_mask)
+        return output
+
+    def inference_modules(self) -> list[nn.Module]:
+        """E, P_er and C: the restorer and P_ei are there for training alone."""
+        return [self.encoder, self.head.p_er, self.head.classifier]
