@@ -65,5 +65,5 @@ def create_encoder(name: str, **options: Any) -> Any:
         raise ConfigError(f"unknown encoder {name!r}; {hint}")
     try:
         return _ENCODERS[name](**options)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ConfigError(f"encoder {name!r} does not take these options: {error}") from error

@@ -1,9 +1,12 @@
 """The log-mel front end (section 4.2): waveform to static, delta and delta-delta features."""
 
+from importlib import import_module
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
-from dsnet_plugin.errors import ShapeError
+from dsnet_plugin.errors import DSNetError, ShapeError
 
 SAMPLE_RATE = 16_000
 """Hz; what every encoder of this package expects."""
@@ -21,7 +24,7 @@ def log_mel(waveform: Tensor, max_frames: int | None = None) -> Tensor:
 
     Args:
         waveform: shape (samples,), 16 kHz, full scale 1; shorter than a frame is padded with zeros to one.
-        max_frames: compute no more than so many frames.
+        max_frames: compute no more than so many frames, at least 1.
 
     Returns:
         Shape (T, 80), T = 1 + (samples - 400) // 160.
@@ -29,15 +32,15 @@ def log_mel(waveform: Tensor, max_frames: int | None = None) -> Tensor:
     Raises:
         ShapeError: not one channel, or no samples.
     """
-    from torchaudio.compliance import kaldi  # an extra; the package imports without it
-
     if waveform.dim() != 1 or not len(waveform):
         raise ShapeError(f"a waveform of shape {tuple(waveform.shape)}; expected (samples,), one channel, not empty")
     if max_frames is not None:
+        if max_frames < 1:
+            raise ShapeError(f"max_frames={max_frames}: expected at least 1 frame of 10 ms, or None")
         waveform = waveform[: FRAME_LENGTH + (max_frames - 1) * FRAME_SHIFT]
     if len(waveform) < FRAME_LENGTH:
         waveform = nn.functional.pad(waveform, (0, FRAME_LENGTH - len(waveform)))
-    features: Tensor = kaldi.fbank(
+    features: Tensor = _torchaudio("compliance.kaldi").fbank(
         (waveform.float() * 2**15).unsqueeze(0),  # Kaldi's scale: 16-bit integers
         num_mel_bins=NUM_MEL_BINS,
         frame_length=1000 * FRAME_LENGTH / SAMPLE_RATE,
@@ -53,8 +56,14 @@ def log_mel(waveform: Tensor, max_frames: int | None = None) -> Tensor:
 
 
 def fit_frames(features: Tensor, frames: int) -> Tensor:
-    """Cuts to the first ``frames`` frames, or repeats the utterance cyclically up to them: (T, 80) to (frames, 80)."""
+    """Cuts to the first ``frames`` frames, or repeats the utterance cyclically up to them: (T, 80) to (frames, 80).
+
+    Raises:
+        ShapeError: no frames, or none wanted.
+    """
     length = features.shape[0]
+    if not length or frames < 1:
+        raise ShapeError(f"{length} frames to fit into {frames}; expected at least 1 of each")
     if length >= frames:
         return features[:frames]
     return features[torch.arange(frames, device=features.device) % length]
@@ -70,10 +79,16 @@ def add_deltas(features: Tensor) -> Tensor:
 
 
 def _delta(features: Tensor) -> Tensor:
-    from torchaudio.functional import compute_deltas
-
-    delta: Tensor = compute_deltas(features.transpose(-1, -2), win_length=5, mode="replicate")
+    delta: Tensor = _torchaudio("functional").compute_deltas(features.transpose(-1, -2), win_length=5, mode="replicate")
     return delta.transpose(-1, -2)
+
+
+def _torchaudio(module: str) -> Any:
+    """A module of torchaudio, which is an extra: this package imports without it."""
+    try:
+        return import_module(f"torchaudio.{module}")
+    except ModuleNotFoundError as error:
+        raise DSNetError("the log-mel front end needs torchaudio: pip install 'dsnet_plugin[audio]'") from error
 
 
 class LogMelFilterBank(nn.Module):

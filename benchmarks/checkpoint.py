@@ -38,11 +38,12 @@ def load_model(path: Path) -> tuple[Method, dict[str, Any]]:
             f"{path} holds a {record.get('kind')} of format {record.get('format')}; expected a model of format {FORMAT}, "
             f"the {MODEL_NAME} of a fold"
         )
-    if lacking := sorted({"method", "encoder", "classes", "max_frames"} - record.keys()):
+    if lacking := sorted({"method", "config", "encoder", "classes", "max_frames"} - record.keys()):
         raise CheckpointError(f"{path}: its record lacks {', '.join(lacking)}; train the model again")
     try:
-        method = create_method(record["method"], create_encoder(record["encoder"]), len(record["classes"]))
-    except (ConfigError, RunError) as error:
+        encoder = create_encoder(record["encoder"])
+        method = create_method(record["method"], encoder, len(record["classes"]), **record["config"])
+    except (ConfigError, RunError, TypeError) as error:
         raise CheckpointError(f"{path} holds a model that this release does not know: {error}") from error
     load_tensors(method, tensors, str(path))
     return method.eval(), record

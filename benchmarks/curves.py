@@ -11,7 +11,7 @@ matplotlib.use("Agg")  # before pyplot: no screen is needed
 import numpy as np
 from matplotlib import pyplot as plt
 
-from benchmarks.files import write_bytes
+from dsnet_plugin.serialization import write_bytes
 
 
 def write_curves(folder: Path, results: list[dict[str, Any]]) -> Path:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from backbones import SAMPLE_RATE, log_mel
 from benchmarks.cache import cache_root
 from benchmarks.errors import AudioError
-from benchmarks.files import write_bytes
+from dsnet_plugin.serialization import write_bytes
 
 FRONT_END = "kaldi-fbank-80-hamming-1"
 """Part of the cache key: change it with the front end."""

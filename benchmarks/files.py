@@ -1,7 +1,6 @@
 """Writing files so that a killed process or a full disk never leaves half of one."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,23 +10,10 @@ from safetensors.torch import save
 from torch import Tensor
 
 from dsnet_plugin import CheckpointError
+from dsnet_plugin.serialization import write_bytes
 
 RECORD = "dsnet"
 """The key of a safetensors file's metadata that holds its JSON record."""
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Writes a file whole or not at all: beside it first, then in its place. Makes the folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with beside.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def write_json(path: Path, record: Any) -> None:

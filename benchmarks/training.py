@@ -93,14 +93,20 @@ def train_fold(
         RunError: the folder holds a result of other settings, or the loss is not finite.
         NeutralReferenceError: training speakers without neutral speech, and ``missing_neutral="error"``.
     """
-    cell = {"corpus": corpus, "method": name, "fold": fold.number, "settings": asdict(settings)}
+    torch.manual_seed(_seed(settings.seed, fold.number, "weights"))
+    method = create_method(name, create_encoder(settings.encoder), len(EMOTIONS))
+    cell = {
+        "corpus": corpus,
+        "method": name,
+        "config": method.config(),
+        "fold": fold.number,
+        "settings": asdict(settings),
+    }
     if (folder / RESULT_NAME).is_file():
         result = read_json(folder / RESULT_NAME)
         _check_same(cell, result["cell"], folder)
         return dict(result)
     started = time.perf_counter()
-    torch.manual_seed(_seed(settings.seed, fold.number, "weights"))
-    method = create_method(name, create_encoder(settings.encoder), len(EMOTIONS))
     training = Side(data, fold.train, settings.missing_neutral if method.needs_neutral else None, settings.seed)
     # The validation loss is computed on the same terms; a validation speaker without neutral speech has no calibration.
     validation = Side(data, fold.validation, "mask" if _has_neutral(data, fold, method) else None, settings.seed)
@@ -269,7 +275,13 @@ def _has_neutral(data: SpeechData, fold: Fold, method: Method) -> bool:
 def _model_record(cell: dict[str, Any]) -> dict[str, Any]:
     settings = cell["settings"]
     chosen = {"encoder": settings["encoder"], "max_frames": settings["max_frames"], "classes": list(EMOTIONS)}
-    return {"method": cell["method"], "corpus": cell["corpus"], "fold": cell["fold"], **chosen}
+    return {
+        "method": cell["method"],
+        "config": cell["config"],
+        "corpus": cell["corpus"],
+        "fold": cell["fold"],
+        **chosen,
+    }
 
 
 def _check_same(cell: dict[str, Any], found: dict[str, Any], folder: Path) -> None:

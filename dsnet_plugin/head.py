@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from dsnet_plugin.config import DisentangleConfig
 from dsnet_plugin.errors import ConfigError, NeutralReferenceError, ShapeError
-from dsnet_plugin.losses import calibration_loss, orthogonality_loss, reconstruction_loss
+from dsnet_plugin.losses import calibration_loss, float32, orthogonality_loss, reconstruction_loss
 
 
 class DisentangleOutput(NamedTuple):
@@ -161,7 +161,7 @@ class DisentangleHead(nn.Module):
         z_ei = self.p_ei(h)
         h_hat = self.restorer(torch.cat([z_er, z_ei], dim=1))
         config = self.config
-        losses = {"task": F.cross_entropy(logits.float(), labels)}
+        losses = {"task": F.cross_entropy(float32(logits), labels)}
         loss = losses["task"]
         if config.alpha:
             losses["orthogonality"] = orthogonality_loss(
@@ -180,20 +180,27 @@ class DisentangleHead(nn.Module):
         return DisentangleOutput(loss, logits, losses, z_er, z_ei, h_hat)
 
     def _check_labels(self, labels: Tensor, rows: int) -> None:
-        if labels.shape != (rows,):
-            raise ShapeError(f"labels have shape {tuple(labels.shape)}; expected one a row of h, ({rows},)")
-        # Reading values would stall a GPU and break a compiled graph; there, cross_entropy's own assertion stands.
-        if labels.device.type == "cpu" and not torch.compiler.is_compiling():
-            low, high = int(labels.min()), int(labels.max())
-            if low < 0 or high >= self.num_classes:
-                raise ShapeError(f"labels lie in {low}..{high}; expected 0..{self.num_classes - 1}: check num_classes")
+        if labels.shape != (rows,) or labels.dtype != torch.int64 or not rows:
+            raise ShapeError(
+                f"labels are {labels.dtype} of shape {tuple(labels.shape)}; expected torch.int64, one class index a row "
+                f"of h, ({rows},), at least one"
+            )
+        self._check_range("labels", labels, self.num_classes, "num_classes")
+
+    @staticmethod
+    def _check_range(name: str, values: Tensor, end: int, source: str) -> None:
+        # Reading values would stall a GPU and break a compiled graph; there, torch's own assertions stand.
+        if values.device.type == "cpu" and not torch.compiler.is_compiling():
+            low, high = int(values.min()), int(values.max())
+            if low < 0 or high >= end:
+                raise ShapeError(f"{name} lie in {low}..{high}; expected 0..{end - 1}: check {source}")
 
     def _neutral_rows(self, z_ei: Tensor, neutral: Tensor | None, index: Tensor | None, mask: Tensor | None) -> Tensor:
         """The reference of each row, shape (N, D)."""
         rows = z_ei.shape[0]
         if mask is not None and mask.shape != (rows,):
             raise ShapeError(f"neutral_mask has shape {tuple(mask.shape)}; expected one a row of h, ({rows},)")
-        if neutral is None:
+        if neutral is None or not len(neutral):
             # Reading the mask stalls a GPU, but only in a batch without any reference.
             if mask is None or bool(mask.any()):
                 raise NeutralReferenceError(
@@ -211,6 +218,10 @@ class DisentangleHead(nn.Module):
                     "neutral_index"
                 )
             return neutral
-        if index.dim() not in (1, 2) or index.shape[0] != rows:
-            raise ShapeError(f"neutral_index has shape {tuple(index.shape)}; expected ({rows},) or ({rows}, k)")
+        if index.dim() not in (1, 2) or index.shape[0] != rows or index.dtype != torch.int64 or not index.numel():
+            raise ShapeError(
+                f"neutral_index is {index.dtype} of shape {tuple(index.shape)}; expected torch.int64 of shape ({rows},) "
+                f"or ({rows}, k)"
+            )
+        self._check_range("neutral_index", index, len(neutral), "the rows of neutral")
         return neutral[index] if index.dim() == 1 else neutral[index].mean(1)

@@ -39,7 +39,8 @@ def orthogonality_loss(
         reduction: over the D x D' entries.
 
     Returns:
-        A scalar, 0 for N = 1 and for constant columns.
+        A scalar, 0 for N = 1 and for constant columns. The gradient of the z-scored ``"sum"`` can be larger than float16
+        holds, where columns hardly vary; train that form in bfloat16, or with a gradient scaler.
 
     Raises:
         ShapeError: not two matrices of equally many rows.
@@ -79,7 +80,7 @@ def reconstruction_loss(h: Tensor, h_hat: Tensor, reduction: Reduction = "mean")
     if h.shape != h_hat.shape:
         raise ShapeError(f"h has shape {tuple(h.shape)} and h_hat {tuple(h_hat.shape)}; expected the same")
     with torch.autocast(h.device.type, enabled=False):
-        squared = (_float32(h) - _float32(h_hat)).square()
+        squared = (float32(h) - float32(h_hat)).square()
         return squared.sum(1).mean() if reduction == "sum" else squared.mean()
 
 
@@ -124,8 +125,8 @@ def calibration_loss(
             # Before the softmax and not after: a NaN in a row that is left out must not reach the gradient.
             left_out = (weight == 0).unsqueeze(1)
             z_ei, h_n = z_ei.masked_fill(left_out, 0), h_n.masked_fill(left_out, 0)
-        log_p = F.log_softmax(_float32(z_ei) / temperature, dim=1)
-        log_q = F.log_softmax(_float32(h_n) / temperature, dim=1)
+        log_p = F.log_softmax(float32(z_ei) / temperature, dim=1)
+        log_q = F.log_softmax(float32(h_n) / temperature, dim=1)
         p, q = log_p.exp(), log_q.exp()
         if kind == "sym_kl":
             divergence = 0.5 * ((p - q) * (log_p - log_q)).sum(1)
@@ -138,12 +139,13 @@ def calibration_loss(
         return (weight * divergence).sum() / weight.sum().clamp_min(torch.finfo(divergence.dtype).tiny)
 
 
-def _float32(x: Tensor) -> Tensor:
+def float32(x: Tensor) -> Tensor:
+    """The features in float32; float64 stays as it is."""
     return x if x.dtype == torch.float64 else x.float()
 
 
 def _centred(x: Tensor) -> Tensor:
-    x = _float32(x)
+    x = float32(x)
     x = x - x[:1].detach()  # variance does not change, and a constant column becomes exactly 0, free of rounding
     return x - x.mean(0)
 

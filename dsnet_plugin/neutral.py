@@ -38,7 +38,8 @@ class NeutralReferences:
         strategy: ``"random"`` draws once and keeps (the paper), ``"first"`` takes the first in the order given,
             ``"medoid"`` the nearest to the mean of the speaker's neutral ``features``, ``"per_epoch"`` draws anew in
             every epoch.
-        k: references a speaker, whose features are averaged. A speaker with fewer repeats them in turn.
+        k: references a speaker, whose features are averaged. A speaker with fewer neutral utterances repeats them in
+            turn, and has none left to train on.
         seed: of the draws; a speaker's draw does not depend on the other speakers.
         missing: for speakers without any neutral utterance: ``"error"``, ``"drop"`` them from the training set, or
             ``"mask"`` their calibration.
@@ -90,10 +91,16 @@ class NeutralReferences:
             if is_neutral:
                 self._neutral[speaker].append(i)
         self.without_neutral = [speaker for speaker, own in self._neutral.items() if not own]
-        if self.without_neutral and (missing == "error" or len(self.without_neutral) == len(self._neutral)):
+        nobody = len(self.without_neutral) == len(self._neutral)
+        if self.without_neutral and (missing == "error" or nobody):
+            advice = "DSNet needs neutral speech of at least one speaker"
+            if not nobody:
+                advice = (
+                    "add one each, or leave these speakers out with missing='drop' or mask them with missing='mask'"
+                )
+            named = ", ".join(map(str, self.without_neutral))
             raise NeutralReferenceError(
-                f"no neutral utterance of {', '.join(self.without_neutral)} among the {len(speakers)} utterances: add one "
-                "each, or leave these speakers out with missing='drop' or their calibration with missing='mask'"
+                f"no neutral utterance of {named} among the {len(speakers)} utterances: {advice}"
             )
         self._dropped = set(self.without_neutral) if missing == "drop" else set()
         self._features = features
@@ -106,8 +113,8 @@ class NeutralReferences:
             NeutralReferenceError: a speaker who was not among those given.
         """
         if speaker not in self._neutral:
-            raise NeutralReferenceError(f"unknown speaker {speaker!r}; known: {', '.join(self._neutral)}")
-        return self._choose(speaker, epoch) if self.strategy == "per_epoch" else self._fixed[speaker]
+            raise NeutralReferenceError(f"unknown speaker {speaker!r}; known: {', '.join(map(str, self._neutral))}")
+        return self._choose(speaker, epoch) if self.strategy == "per_epoch" else list(self._fixed[speaker])
 
     def training_indices(self, epoch: int = 0) -> list[int]:
         """The utterances left for training: no reference of this epoch, no dropped speaker; in the order given."""

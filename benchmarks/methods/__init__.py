@@ -14,8 +14,8 @@ METHODS: dict[str, type[Method]] = {method.name: method for method in (Baseline,
 """The methods by the name that the command line takes."""
 
 
-def create_method(name: str, encoder: Any, num_classes: int) -> Method:
-    """Puts a method on an encoder.
+def create_method(name: str, encoder: Any, num_classes: int, **config: Any) -> Method:
+    """Puts a method on an encoder; ``config`` is what the method takes besides.
 
     Raises:
         RunError: an unknown name.
@@ -24,4 +24,4 @@ def create_method(name: str, encoder: Any, num_classes: int) -> Method:
         near = get_close_matches(name, METHODS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(METHODS)}"
         raise RunError(f"unknown method {name!r}; {hint}")
-    return METHODS[name](encoder, num_classes)
+    return METHODS[name](encoder, num_classes, **config)

@@ -29,6 +29,10 @@ class Method(nn.Module):
         self.encoder = encoder
         self.num_classes = num_classes
 
+    def config(self) -> dict[str, Any]:
+        """What the constructor takes besides encoder and classes, as JSON can hold it; kept with results and models."""
+        return {}
+
     def inference_modules(self) -> list[nn.Module]:
         """The parts that run in inference, for counting parameters."""
         return list(self.children())

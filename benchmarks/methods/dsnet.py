@@ -1,5 +1,6 @@
 """DSNet: the encoder under a disentanglement head, with a second pass over the neutral references."""
 
+from dataclasses import asdict
 from typing import Any
 
 from torch import Tensor, nn
@@ -9,14 +10,20 @@ from dsnet_plugin import DisentangleConfig, DisentangleHead, DisentangleOutput
 
 
 class DSNet(Method):
-    """C(P_er(E(x))), trained on eq. 10; no gradient clipping, as in the authors' public code."""
+    """C(P_er(E(x))), trained on eq. 10; no gradient clipping, as in the authors' public code.
+
+    Args:
+        encoder: E, with ``num_features``.
+        num_classes: the number of emotions.
+        config: the fields of a :class:`DisentangleConfig`.
+    """
 
     name = "dsnet"
     needs_neutral = True
 
-    def __init__(self, encoder: Any, num_classes: int, config: DisentangleConfig | None = None) -> None:
+    def __init__(self, encoder: Any, num_classes: int, **config: Any) -> None:
         super().__init__(encoder, num_classes)
-        self.head = DisentangleHead(encoder.num_features, num_classes, config)
+        self.head = DisentangleHead(encoder.num_features, num_classes, DisentangleConfig(**config))
 
     def forward(
         self,
@@ -38,6 +45,10 @@ class DSNet(Method):
         h_n = None if neutral is None else self.encoder(neutral)
         output: DisentangleOutput = self.head(h, labels, h_n, neutral_index, neutral_mask)
         return output
+
+    def config(self) -> dict[str, Any]:
+        """The head's :class:`DisentangleConfig`."""
+        return asdict(self.head.config)
 
     def inference_modules(self) -> list[nn.Module]:
         """E, P_er and C: the restorer and P_ei are there for training alone."""

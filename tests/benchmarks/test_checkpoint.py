@@ -8,7 +8,8 @@ from benchmarks.files import read_tensors, write_tensors
 from benchmarks.methods import create_method
 from dsnet_plugin import CheckpointError
 
-RECORD = {"method": "baseline", "encoder": "cnn", "classes": ["angry", "happy", "neutral", "sad"], "max_frames": 32}
+CLASSES = ["angry", "happy", "neutral", "sad"]
+RECORD = {"method": "baseline", "config": {}, "encoder": "cnn", "classes": CLASSES, "max_frames": 32}
 
 
 def model(name="baseline"):
@@ -19,7 +20,7 @@ def test_a_model_comes_back_with_its_record_and_its_batch_norm_statistics(tmp_pa
     method = model("dsnet").train()
     for _ in range(3):
         method(torch.randn(4, 3, 32, 80))
-    save_model(tmp_path / "best.safetensors", method, {**RECORD, "method": "dsnet"})
+    save_model(tmp_path / "best.safetensors", method, {**RECORD, "method": "dsnet", "config": method.config()})
     loaded, record = load_model(tmp_path)
     assert record["max_frames"] == 32
     inputs = torch.randn(2, 3, 32, 80)
@@ -124,3 +125,11 @@ def test_tensors_and_record_come_back_together(tmp_path):
     tensors, record = read_tensors(tmp_path / "a")
     assert torch.equal(tensors["x"], torch.arange(6).reshape(2, 3).T)
     assert record == {"list": [1, 2.5, None]}
+
+
+def test_a_model_is_built_again_with_the_config_it_was_trained_with(tmp_path):
+    method = create_method("dsnet", create_encoder("cnn"), 4, bottleneck=16, alpha=0.5)
+    save_model(tmp_path / "best.safetensors", method, {**RECORD, "method": "dsnet", "config": method.config()})
+    loaded, _ = load_model(tmp_path)
+    assert loaded.head.config == method.head.config
+    assert loaded.head.p_er.attention[0].out_features == 16

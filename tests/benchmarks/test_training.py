@@ -102,7 +102,7 @@ def test_poisoned_test_labels_and_recordings_change_no_weight_and_no_choice(trai
 
 def test_a_finished_fold_is_read_and_not_trained_again(trained, small_data, monkeypatch):
     name, result, folder = trained
-    monkeypatch.setattr("benchmarks.training.create_method", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr("benchmarks.training._train_epoch", lambda *_: pytest.fail("trained again"))
     assert train(name, small_data, folder) == result
 
 

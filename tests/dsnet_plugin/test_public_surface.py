@@ -1,0 +1,127 @@
+"""What the packages promise as a whole: few needs, documented names, one base error, imports that point down."""
+
+import ast
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import backbones
+import dsnet_plugin
+from dsnet_plugin import errors
+
+ROOT = Path(dsnet_plugin.__file__).parents[1]
+EXTRAS = [
+    "accelerate",
+    "matplotlib",
+    "pandas",
+    "scipy",
+    "sklearn",
+    "soundfile",
+    "timm",
+    "torchaudio",
+    "transformers",
+    "typer",
+]
+
+BLOCK = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {blocked!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Blocked())
+"""
+
+
+def run_without(blocked, code):
+    """Runs code in a fresh process in which importing any of the blocked packages fails."""
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", BLOCK.format(blocked=set(blocked)) + code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def sources(package):
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def test_the_plug_in_trains_without_any_extra():
+    done = run_without(
+        [*EXTRAS, "numpy"],
+        "import torch\n"
+        "from dsnet_plugin import *\n"
+        "head = DisentangleHead(8, 3)\n"
+        "batch = NeutralReferences(['a', 'a', 'b', 'b'], [True, False, True, False]).batch([1, 3])\n"
+        "loss = head(torch.rand(2, 8), torch.tensor([0, 2]), torch.rand(2, 8), batch.neutral_index).loss\n"
+        "loss.backward()\n"
+        "print('finite', bool(loss.isfinite()))\n",
+    )
+    assert done.stdout == "finite True\n", done.stderr
+
+
+@pytest.mark.parametrize("package", [dsnet_plugin, backbones])
+def test_every_public_name_exists_and_has_its_own_docstring(package):
+    for name in package.__all__:
+        value = getattr(package, name)
+        if isinstance(value, type) or callable(value):
+            assert "__doc__" in vars(value) or inspect.isfunction(value), name
+            assert (value.__doc__ or "").strip(), name
+        else:
+            assert name.isupper(), f"{name} is neither a class, a function nor a constant"
+
+
+@pytest.mark.parametrize("package", [dsnet_plugin, backbones])
+def test_all_is_unique_and_star_import_gives_it(package):
+    assert len(set(package.__all__)) == len(package.__all__)
+    namespace = {}
+    exec(f"from {package.__name__} import *", namespace)
+    assert set(package.__all__) <= set(namespace)
+
+
+def test_every_error_derives_from_the_one_base_class():
+    own = [value for value in vars(errors).values() if isinstance(value, type)]
+    assert len(own) > 1
+    for error in own:
+        assert issubclass(error, dsnet_plugin.DSNetError)
+        assert error is dsnet_plugin.DSNetError or issubclass(error, ValueError)
+        assert getattr(dsnet_plugin, error.__name__) is error
+
+
+def imported_packages(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            yield node.module.partition(".")[0]
+
+
+@pytest.mark.parametrize(
+    ("package", "above"),
+    [("dsnet_plugin", {"backbones", "benchmarks", "tests"}), ("backbones", {"benchmarks", "tests"})],
+)
+def test_imports_point_down(package, above):
+    assert sources(package)
+    for path in sources(package):
+        assert not above & set(imported_packages(path)), path
+
+
+def test_the_plug_in_imports_torch_safetensors_and_the_standard_library_alone():
+    allowed = {"torch", "safetensors", "dsnet_plugin"} | sys.stdlib_module_names
+    for path in sources("dsnet_plugin"):
+        assert set(imported_packages(path)) <= allowed, path
+
+
+@pytest.mark.parametrize("package", ["dsnet_plugin", "backbones", "benchmarks"])
+def test_no_source_file_outgrows_an_afternoon(package):
+    lengths = {str(path): len(path.read_text(encoding="utf-8").splitlines()) for path in sources(package)}
+    assert {path: length for path, length in lengths.items() if length >= 320} == {}
