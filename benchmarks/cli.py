@@ -21,7 +21,7 @@ from benchmarks.experiment import run
 from benchmarks.features import read_audio
 from benchmarks.methods import METHODS
 from benchmarks.report import corpus_card, corpus_report, known_corpora
-from benchmarks.training import TrainingSettings
+from benchmarks.settings import TrainingSettings
 from dsnet_plugin import DSNetError
 
 app = typer.Typer(

@@ -18,7 +18,8 @@ from benchmarks.features import extract
 from benchmarks.files import write_json
 from benchmarks.methods import METHODS
 from benchmarks.protocols import leave_one_speaker_out, select_folds
-from benchmarks.training import TrainingSettings, make_accelerator, train_fold
+from benchmarks.settings import TrainingSettings
+from benchmarks.training import make_accelerator, train_fold
 
 Say = Callable[[str], None]
 
@@ -93,6 +94,9 @@ def run(
     corpus, features = usable(corpus, settings.max_frames, skip_problems, say)
     chosen = select_folds(leave_one_speaker_out(corpus.utterances), folds)
     say(describe(corpus))
+    if low := corpus.report.low_rate:
+        name, rate = next(iter(low.items()))
+        say(f"{len(low)} files below 16,000 Hz, such as {name} ({rate:,} Hz), are resampled and lack the upper band")
     data = SpeechData(corpus.utterances, features, settings.max_frames, accelerator.device)
     identity = {"name": corpus.info.name, "utterances": len(corpus.utterances), "sha256": fingerprint(corpus)}
     scores, counts = {}, {}

@@ -56,6 +56,7 @@ def corpus_report(corpus: Corpus) -> str:
         "missing": report.missing,
         "unreadable": [f"{name} ({reason})" for name, reason in report.unreadable.items()],
         "Git LFS pointers instead of audio (run git lfs pull)": report.pointers,
+        "below 16,000 Hz, resampled": [f"{name} ({rate:,} Hz)" for name, rate in report.low_rate.items()],
         "further files of the same name, not used": report.duplicates,
         "audio files of no name in this corpus": report.unknown,
     }

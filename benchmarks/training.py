@@ -1,8 +1,7 @@
 """One training loop for all methods: a fold, from the first batch to the test speaker's predictions."""
 
-import hashlib
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,28 +22,9 @@ from benchmarks.evaluation import uar
 from benchmarks.files import read_json, write_json
 from benchmarks.methods import Method, MethodOutput, create_method
 from benchmarks.protocols import Fold
+from benchmarks.settings import TrainingSettings, check_same, derive_seed
 
 RESULT_NAME = "result.json"
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """The budget and the schedule; defaults are the paper's (section 4.2).
-
-    ``max_frames`` are frames of 10 ms; ``patience`` is the number of epochs in a row without a lower validation loss after
-    which the learning rate is halved; ``precision`` is ``"fp32"`` or ``"bf16"`` (autocast); ``missing_neutral`` says what
-    happens to training speakers without neutral speech, see :class:`dsnet_plugin.NeutralReferences`.
-    """
-
-    encoder: str = "cnn"
-    epochs: int = 100
-    batch_size: int = 32
-    learning_rate: float = 1e-3
-    patience: int = 20
-    max_frames: int = 600
-    precision: str = "fp32"
-    missing_neutral: str = "error"
-    seed: int = 0
 
 
 def make_accelerator(device: str, precision: str) -> Accelerator:
@@ -93,7 +73,7 @@ def train_fold(
         RunError: the folder holds a result of other settings, or the loss is not finite.
         NeutralReferenceError: training speakers without neutral speech, and ``missing_neutral="error"``.
     """
-    torch.manual_seed(_seed(settings.seed, fold.number, "weights"))
+    torch.manual_seed(derive_seed(settings.seed, fold.number, "weights"))
     method = create_method(name, create_encoder(settings.encoder), len(EMOTIONS))
     cell = {
         "corpus": corpus,
@@ -104,77 +84,29 @@ def train_fold(
     }
     if (folder / RESULT_NAME).is_file():
         result = read_json(folder / RESULT_NAME)
-        _check_same(cell, result["cell"], folder)
+        check_same(cell, result["cell"], folder)
         return dict(result)
-    started = time.perf_counter()
     training = Side(data, fold.train, settings.missing_neutral if method.needs_neutral else None, settings.seed)
     # The validation loss is computed on the same terms; a validation speaker without neutral speech has no calibration.
     validation = Side(data, fold.validation, "mask" if _has_neutral(data, fold, method) else None, settings.seed)
-    optimizer = torch.optim.Adam(method.parameters(), lr=settings.learning_rate)
-    model, optimizer = accelerator.prepare(method, optimizer)
-    # torch's patience counts the bad epochs that are let pass: the paper's 20th is the first that is not.
-    schedule = ReduceLROnPlateau(optimizer, factor=0.5, patience=settings.patience - 1, threshold=0.0)
-    curves: list[dict[str, Any]] = []
-    best = (-1.0, 0.0)
-    spent = 0.0
-    if (folder / STATE_NAME).is_file():
-        record = load_state(folder / STATE_NAME, method, optimizer)
-        _check_same(cell, record["cell"], folder)
-        schedule.load_state_dict(record["schedule"])
-        curves, best, spent = record["curves"], tuple(record["best"]), record["seconds"]
-    batches = -(-len(training.training_indices(0)) // settings.batch_size)
-    with tqdm(
-        total=settings.epochs * batches,
-        initial=len(curves) * batches,
-        desc=f"{name} fold {fold.number}",
-        unit="batch",
-        mininterval=1,
-        leave=False,
-    ) as bar:
-        for epoch in range(len(curves), settings.epochs):
-            losses = _train_epoch(model, training, optimizer, settings, fold, epoch, accelerator, bar)
-            found = _evaluate(model, validation, settings.batch_size)
-            schedule.step(found["losses"]["total"])
-            curves.append(
-                {
-                    "epoch": epoch + 1,
-                    "learning_rate": optimizer.param_groups[0]["lr"],
-                    "train": losses,
-                    "validation": found["losses"],
-                    "validation_uar": found["uar"],
-                }
-            )
-            bar.set_postfix(epoch=epoch + 1, val_uar=f"{found['uar']:.1f}")
-            # Validation UAR alone ties often among few utterances; the lower loss decides then.
-            if (found["uar"], -found["losses"]["task"]) > best:
-                best = (found["uar"], -found["losses"]["task"])
-                save_model(folder / MODEL_NAME, method, {**_model_record(cell), "epoch": epoch + 1})
-            seconds = spent + time.perf_counter() - started
-            record = {
-                "cell": cell,
-                "curves": curves,
-                "best": best,
-                "seconds": seconds,
-                "schedule": schedule.state_dict(),
-            }
-            save_state(folder / STATE_NAME, method, optimizer, record)
+    trained = len(training.training_indices(0))
+    if trained < 2:
+        raise RunError(f"fold {fold.number}: {trained} utterances to train on; expected at least 2")
+    curves, seconds = _fit(method, training, validation, cell, settings, folder, accelerator)
     chosen, record = load_model(folder / MODEL_NAME)
     predictions = predict(accelerator.prepare(chosen), data, fold.test, settings.batch_size)
     truth = data.labels[fold.test]
+    best_epoch = record["epoch"]
     result = {
         "cell": cell,
         "test_speaker": fold.test_speaker,
         "validation_speaker": fold.validation_speaker,
-        "utterances": {
-            "train": len(training.training_indices(0)),
-            "validation": len(fold.validation),
-            "test": len(fold.test),
-        },
+        "utterances": {"train": trained, "validation": len(fold.validation), "test": len(fold.test)},
         "references": training.reference_keys(),
-        "best_epoch": record["epoch"],
-        "validation_uar": best[0],
+        "best_epoch": best_epoch,
+        "validation_uar": curves[best_epoch - 1]["validation_uar"],
         "uar": uar(truth, predictions.argmax(1)),
-        "seconds": round(spent + time.perf_counter() - started, 1),
+        "seconds": round(seconds, 1),
         "environment": describe(accelerator.device),
         "curves": curves,
         "predictions": [
@@ -186,6 +118,62 @@ def train_fold(
     (folder / STATE_NAME).unlink()
     accelerator.free_memory()
     return result
+
+
+def _fit(
+    method: Method,
+    training: Side,
+    validation: Side,
+    cell: dict[str, Any],
+    settings: TrainingSettings,
+    folder: Path,
+    accelerator: Accelerator,
+) -> tuple[list[dict[str, Any]], float]:
+    """Trains a fold to its last epoch, from the state in the folder if there is one.
+
+    Returns:
+        The curves, one entry an epoch, and the seconds spent; the chosen model is in the folder.
+    """
+    started = time.perf_counter()
+    model, optimizer = accelerator.prepare(method, torch.optim.Adam(method.parameters(), lr=settings.learning_rate))
+    # torch's patience counts the bad epochs that are let pass: the paper's 20th is the first that is not.
+    schedule = ReduceLROnPlateau(optimizer, factor=0.5, patience=settings.patience - 1, threshold=0.0)
+    curves: list[dict[str, Any]] = []
+    if (folder / STATE_NAME).is_file():
+        state = load_state(folder / STATE_NAME, method, optimizer)
+        check_same(cell, state["cell"], folder)
+        schedule.load_state_dict(state["schedule"])
+        curves = state["curves"]
+        started -= state["seconds"]
+    batches = -(-len(training.training_indices(0)) // settings.batch_size)
+    bar = tqdm(
+        total=settings.epochs * batches,
+        initial=len(curves) * batches,
+        desc=f"{cell['method']} fold {cell['fold']}",
+        unit="batch",
+        mininterval=1,
+        leave=False,
+    )
+    with bar:
+        for epoch in range(len(curves), settings.epochs):
+            torch.manual_seed(derive_seed(settings.seed, cell["fold"], epoch))
+            losses = _train_epoch(model, training, optimizer, settings.batch_size, epoch, accelerator, bar)
+            found = {"epoch": epoch + 1, "train": losses, **_evaluate(model, validation, settings.batch_size)}
+            schedule.step(found["validation"]["total"])
+            found["learning_rate"] = optimizer.param_groups[0]["lr"]
+            bar.set_postfix(epoch=epoch + 1, val_uar=f"{found['validation_uar']:.1f}")
+            if all(_rank(found) > _rank(earlier) for earlier in curves):
+                save_model(folder / MODEL_NAME, method, {**_model_record(cell), "epoch": epoch + 1})
+            curves.append(found)
+            seconds = time.perf_counter() - started
+            state = {"cell": cell, "curves": curves, "seconds": seconds, "schedule": schedule.state_dict()}
+            save_state(folder / STATE_NAME, method, optimizer, state)
+    return curves, time.perf_counter() - started
+
+
+def _rank(epoch: dict[str, Any]) -> tuple[float, float]:
+    """Of epochs the best is wanted. Validation UAR alone ties often among few utterances; the lower loss decides then."""
+    return epoch["validation_uar"], -epoch["validation"]["task"]
 
 
 def training_step(
@@ -214,18 +202,16 @@ def _train_epoch(
     model: nn.Module,
     side: Side,
     optimizer: torch.optim.Optimizer,
-    settings: TrainingSettings,
-    fold: Fold,
+    batch_size: int,
     epoch: int,
     accelerator: Accelerator,
     bar: Any,
 ) -> dict[str, float]:
-    torch.manual_seed(_seed(settings.seed, fold.number, epoch))
     places = torch.tensor(side.training_indices(epoch))
     places = places[torch.randperm(len(places))]
     mean = _MeanLosses()
     model.train()
-    for chosen in torch.split(places, settings.batch_size):
+    for chosen in torch.split(places, batch_size):
         if len(chosen) < 2:  # batch statistics need two
             continue
         mean.add(training_step(model, side.batch(chosen.tolist(), epoch), optimizer, accelerator), len(chosen))
@@ -249,7 +235,10 @@ def _evaluate(model: nn.Module, side: Side, batch_size: int) -> dict[str, Any]:
             mean.add(output, len(places))
             predicted.append(output.logits.argmax(1))
             truth.append(batch["labels"])
-    return {"losses": mean.result(), "uar": uar(torch.cat(truth).cpu(), torch.cat(predicted).cpu())}
+    return {
+        "validation": mean.result(),
+        "validation_uar": uar(torch.cat(truth).cpu(), torch.cat(predicted).cpu()),
+    }
 
 
 class _MeanLosses:
@@ -284,24 +273,5 @@ def _model_record(cell: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _check_same(cell: dict[str, Any], found: dict[str, Any], folder: Path) -> None:
-    """Refuses to mix a run with what another one left in its folder."""
-    wanted, there = _flat(cell), _flat(found)
-    if differing := sorted(key for key in wanted.keys() | there.keys() if wanted.get(key) != there.get(key)):
-        what = ", ".join(f"{key} {there.get(key)!r} there and {wanted.get(key)!r} asked for" for key in differing)
-        raise RunError(f"{folder} holds a training of other settings ({what}): choose another --out, or delete it")
-
-
-def _flat(cell: dict[str, Any]) -> dict[str, Any]:
-    """One level of names, so that a message can name the one setting that differs."""
-    return {
-        k: v for key, value in cell.items() for k, v in (value if isinstance(value, dict) else {key: value}).items()
-    }
-
-
 def _finite(value: float) -> bool:
     return abs(value) < float("inf")
-
-
-def _seed(*parts: object) -> int:
-    return int.from_bytes(hashlib.sha256("/".join(map(str, parts)).encode()).digest()[:7])

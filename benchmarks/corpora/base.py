@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import soundfile
 
+from backbones import SAMPLE_RATE
 from benchmarks.errors import CorpusError
 
 EMOTIONS = ("angry", "happy", "neutral", "sad")
@@ -72,7 +73,7 @@ class Report:
     with the reason. ``pointers``: Git LFS pointer files in the place of audio. ``duplicates``: further files with a
     name seen before (the first in sorted order is used, lossless formats first). ``unknown``: audio files whose name is
     none of this corpus', or is in no label file. ``skipped``: how many utterances have a label outside the classes, by
-    label.
+    label. ``low_rate``: used, but with fewer than 16,000 samples a second, with their rate in Hz.
     """
 
     missing: list[str] = field(default_factory=list)
@@ -81,6 +82,7 @@ class Report:
     duplicates: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
+    low_rate: dict[str, int] = field(default_factory=dict)
 
     @property
     def absent(self) -> int:
@@ -282,7 +284,10 @@ def collect(info: CorpusInfo, loader: Loader, root: Path) -> Corpus:
 
 def _readable(files: AudioFiles, path: Path, report: Report) -> bool:
     try:
-        if soundfile.info(str(path)).frames > 0:
+        header = soundfile.info(str(path))
+        if header.frames > 0:
+            if header.samplerate < SAMPLE_RATE:
+                report.low_rate[files.name(path)] = header.samplerate
             return True
         report.unreadable[files.name(path)] = "0 samples"
     except soundfile.SoundFileError as error:

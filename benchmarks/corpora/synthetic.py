@@ -17,11 +17,11 @@ import soundfile
 from scipy import fft, signal
 from scipy.interpolate import PchipInterpolator
 
+from backbones import SAMPLE_RATE
 from benchmarks.cache import cache_root
 from benchmarks.corpora.base import EMOTIONS, AudioFiles, CorpusInfo, Report, Utterance
 from benchmarks.errors import CorpusError
 
-SAMPLE_RATE = 16_000  # Hz, of every signal here
 _VERSION = 1  # rises whenever the same settings give other files
 _MANIFEST = "synthetic.json"
 _LEAST = 2  # utterances of each class that a speaker keeps at any correlation

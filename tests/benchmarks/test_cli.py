@@ -213,3 +213,16 @@ def test_without_the_extra_the_command_says_which_to_install():
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert found.returncode == 2
     assert found.stderr.strip() == "dsnet: typer is not installed; pip install 'dsnet_plugin[benchmarks]'"
+
+
+def test_a_corpus_of_8_khz_and_stereo_files_is_used_and_said_aloud(dsnet, small_root, tmp_path):
+    root = tmp_path / "telephone"
+    shutil.copytree(small_root, root)
+    telephone, stereo = sorted(root.rglob("*.wav"))[:2]
+    tone(telephone, 8_000)
+    tone(stereo, 44_100, channels=2)
+    status, out, _ = dsnet("train", "--corpus", "synthetic", "--root", root, "--out", tmp_path / "out", *SMALL)
+    assert status == 0
+    assert "48 utterances" in out
+    assert f"1 files below 16,000 Hz, such as {telephone.relative_to(root).as_posix()} (8,000 Hz)" in out
+    assert "below 16,000 Hz, resampled: 1" in dsnet("corpora", "synthetic", "--root", root)[1]

@@ -14,7 +14,8 @@ from benchmarks.checkpoint import load_model
 from benchmarks.corpora.synthetic import SyntheticSettings, generate
 from benchmarks.errors import RunError
 from benchmarks.protocols import leave_one_speaker_out
-from benchmarks.training import TrainingSettings, make_accelerator, predict, train_fold
+from benchmarks.settings import TrainingSettings
+from benchmarks.training import make_accelerator, predict, train_fold
 from dsnet_plugin import NeutralReferenceError
 from tests.benchmarks.conftest import FRAMES
 
@@ -203,3 +204,12 @@ def test_a_training_killed_twice_ends_with_the_numbers_of_an_undisturbed_one(tmp
         assert killed[part] == whole[part]
     weights = [(tmp_path / name / "dsnet/fold-01/best.safetensors").read_bytes() for name in ("whole", "killed")]
     assert weights[0] == weights[1]
+
+
+def test_a_fold_with_one_training_utterance_is_refused(small_data, tmp_path):
+    kept = [i for i, u in enumerate(small_data.utterances) if u.speaker in ("spk01", "spk02")] + [0]
+    data = SpeechData(
+        [small_data.utterances[i] for i in kept], [small_data.features[i] for i in kept], FRAMES, small_data.device
+    )
+    with pytest.raises(RunError, match="1 utterances to train on; expected at least 2"):
+        train("baseline", data, tmp_path)
