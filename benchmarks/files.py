@@ -49,9 +49,11 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], Any]:
         raise CheckpointError(f"no file {path}: expected a .safetensors file that dsnet train wrote")
     try:
         with safe_open(path, framework="pt") as archive:
-            record = (archive.metadata() or {}).get(RECORD)
-            if record is None:
-                raise CheckpointError(f"{path} was not written by dsnet train: it has no record of a model")
-            return {name: archive.get_tensor(name) for name in archive.keys()}, json.loads(record)  # noqa: SIM118
+            written = (archive.metadata() or {}).get(RECORD)
+            tensors = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118
+        record = None if written is None else json.loads(written)
     except (SafetensorError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged or not a safetensors file ({error})") from error
+    if record is None:
+        raise CheckpointError(f"{path} was not written by dsnet train: it has no record of a model")
+    return tensors, record
