@@ -1,17 +1,21 @@
 """Encoders: what turns an utterance into features h for a head.
 
-An encoder is a module with ``forward(inputs) -> (N, D)``, ``num_features`` (D) and ``input_kind`` (``"lmfb"``: shape
-(N, 3, T, 80)). ``LogMelFilterBank`` makes that input from a waveform and needs torchaudio; the encoders do not.
+An encoder is a module with ``forward(inputs) -> (N, D)``, ``num_features`` (D) and ``input_kind``: ``"lmfb"``, shape
+(N, 3, T, 80), or ``"waveform"``, shape (N, samples) at 16 kHz, or for a padded batch a dict of ``waveform`` and ``mask``.
+``LogMelFilterBank`` makes the first from the second and needs torchaudio; timm's and transformers' models need those.
 """
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any, Protocol
 
 from torch import Tensor
 
-from backbones.cnn import AttentionPool, CNNEncoder
-from backbones.frontend import SAMPLE_RATE, LogMelFilterBank, add_deltas, fit_frames, log_mel
+from backbones.cnn import CNNEncoder
+from backbones.frontend import SAMPLE_RATE, LogMelFilterBank, add_deltas, fit_frames, log_mel, num_samples
+from backbones.hf_encoder import HFEncoder
+from backbones.pooling import AttentionPool
+from backbones.timm_encoder import TimmEncoder
 from dsnet_plugin.errors import ConfigError
 
 __all__ = [
@@ -19,12 +23,15 @@ __all__ = [
     "AttentionPool",
     "CNNEncoder",
     "Encoder",
+    "HFEncoder",
     "LogMelFilterBank",
+    "TimmEncoder",
     "add_deltas",
     "create_encoder",
     "fit_frames",
     "list_encoders",
     "log_mel",
+    "num_samples",
 ]
 
 
@@ -34,23 +41,21 @@ class Encoder(Protocol):
     num_features: int
     input_kind: str
 
-    def __call__(self, inputs: Tensor) -> Tensor:
+    def __call__(self, inputs: Tensor | Mapping[str, Tensor]) -> Tensor:
         """Inputs of its ``input_kind`` to features (N, ``num_features``)."""
 
 
-_ENCODERS: dict[str, Callable[..., Any]] = {"cnn": CNNEncoder}
-
-
 def list_encoders() -> list[str]:
-    """The names that :func:`create_encoder` knows, sorted."""
-    return sorted(_ENCODERS)
+    """The names that :func:`create_encoder` knows, sorted; ``<...>`` stands for what timm, a folder or the hub offers."""
+    return ["cnn", "hf/<id or folder>", "timm/<name>"]
 
 
 def create_encoder(name: str, **options: Any) -> Any:
-    """Makes an encoder by its name: ``cnn`` is the paper's (:class:`CNNEncoder`).
+    """Makes an encoder by its name.
 
     Args:
-        name: one of :func:`list_encoders`.
+        name: ``cnn``, the paper's (:class:`CNNEncoder`); ``timm/NAME`` (:class:`TimmEncoder`); ``hf/ID`` or ``hf/FOLDER``
+            (:class:`HFEncoder`).
         options: passed to the encoder's constructor.
 
     Returns:
@@ -58,12 +63,21 @@ def create_encoder(name: str, **options: Any) -> Any:
 
     Raises:
         ConfigError: an unknown name, or options that the encoder does not take.
+        DSNetError: timm or transformers is needed and not installed.
     """
-    if name not in _ENCODERS:
-        near = get_close_matches(name, _ENCODERS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(list_encoders())}"
-        raise ConfigError(f"unknown encoder {name!r}; {hint}")
+    family, _, rest = name.partition("/")
     try:
-        return _ENCODERS[name](**options)
+        if name == "cnn":
+            return CNNEncoder(**options)
+        if family == "timm" and rest:
+            return TimmEncoder(rest, **options)
+        if family == "hf" and rest:
+            return HFEncoder(rest, **options)
+    except ConfigError:
+        raise
     except (TypeError, ValueError) as error:
         raise ConfigError(f"encoder {name!r} does not take these options: {error}") from error
+    known = list_encoders()
+    near = get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+    raise ConfigError(f"unknown encoder {name!r}; {hint}")

@@ -5,31 +5,10 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from backbones.frontend import NUM_MEL_BINS
+from backbones.pooling import AttentionPool
 from dsnet_plugin.errors import ShapeError
 
 _CHANNELS = (3, 32, 64, 128, 256)
-
-
-class AttentionPool(nn.Module):
-    """Attention over time with a weight for each channel: ``h = sum_t softmax_t(att(x)) * sigmoid(val(x))``.
-
-    Args:
-        channels: D; two 1x1 convolutions D to D. As in the authors' public code, logits are clamped to -10..10.
-
-    Shape:
-        (N, D, T) to (N, D), each value between 0 and 1.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.attention = nn.Conv1d(channels, channels, kernel_size=1)
-        self.value = nn.Conv1d(channels, channels, kernel_size=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Weighted mean over time, (N, D, T) to (N, D)."""
-        weights = self.attention(x).clamp(-10, 10).softmax(dim=2)
-        h: Tensor = (weights * self.value(x).sigmoid()).sum(dim=2)
-        return h
 
 
 class CNNEncoder(nn.Module):

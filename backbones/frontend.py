@@ -19,6 +19,11 @@ FRAME_SHIFT = 160
 """Samples: 10 ms at 16 kHz."""
 
 
+def num_samples(frames: int) -> int:
+    """The samples that so many frames span: 240 more than 160 for each."""
+    return FRAME_LENGTH + (frames - 1) * FRAME_SHIFT
+
+
 def log_mel(waveform: Tensor, max_frames: int | None = None) -> Tensor:
     """Kaldi's log-mel filter bank (LMFB): 80 bins to 8 kHz, Hamming window, pre-emphasis 0.97, no dither.
 
@@ -37,7 +42,7 @@ def log_mel(waveform: Tensor, max_frames: int | None = None) -> Tensor:
     if max_frames is not None:
         if max_frames < 1:
             raise ShapeError(f"max_frames={max_frames}: expected at least 1 frame of 10 ms, or None")
-        waveform = waveform[: FRAME_LENGTH + (max_frames - 1) * FRAME_SHIFT]
+        waveform = waveform[: num_samples(max_frames)]
     if len(waveform) < FRAME_LENGTH:
         waveform = nn.functional.pad(waveform, (0, FRAME_LENGTH - len(waveform)))
     features: Tensor = _torchaudio("compliance.kaldi").fbank(

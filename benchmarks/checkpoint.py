@@ -22,6 +22,11 @@ def save_model(path: Path, model: nn.Module, record: dict[str, Any]) -> None:
     write_tensors(path, model.state_dict(), {"format": FORMAT, "kind": "model", **record})
 
 
+def build_encoder(name: str, blueprint: dict[str, Any] | None) -> Any:
+    """An encoder for weights that a checkpoint holds; one of transformers is built without its folder or the hub."""
+    return create_encoder(name) if blueprint is None else create_encoder(name, record=blueprint)
+
+
 def load_model(path: Path) -> tuple[Method, dict[str, Any]]:
     """Builds the method that a checkpoint holds, on the CPU and in eval mode, and returns it with its record.
 
@@ -41,7 +46,7 @@ def load_model(path: Path) -> tuple[Method, dict[str, Any]]:
     if lacking := sorted({"method", "config", "encoder", "classes", "max_frames"} - record.keys()):
         raise CheckpointError(f"{path}: its record lacks {', '.join(lacking)}; train the model again")
     try:
-        encoder = create_encoder(record["encoder"])
+        encoder = build_encoder(record["encoder"], record.get("blueprint"))
         method = create_method(record["method"], encoder, len(record["classes"]), **record["config"])
     except (ConfigError, RunError, TypeError) as error:
         raise CheckpointError(f"{path} holds a model that this release does not know: {error}") from error

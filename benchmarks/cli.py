@@ -10,15 +10,17 @@ import soundfile
 import torch
 import typer
 
-from backbones import SAMPLE_RATE, add_deltas, fit_frames, log_mel
+from backbones import SAMPLE_RATE, list_encoders, log_mel
 from benchmarks import tables
+from benchmarks.batches import collate
 from benchmarks.checkpoint import load_model
 from benchmarks.complexity import measure
 from benchmarks.corpora import CORPORA, Corpus, load_corpus
 from benchmarks.corpora.synthetic import SyntheticSettings, default_root, generate
 from benchmarks.errors import AudioError, CorpusError
 from benchmarks.experiment import run
-from benchmarks.features import read_audio
+from benchmarks.export import FILE_NAMES, export_model
+from benchmarks.features import cut_waveform, read_audio
 from benchmarks.methods import METHODS
 from benchmarks.report import corpus_card, corpus_report, known_corpora
 from benchmarks.settings import TrainingSettings
@@ -68,6 +70,7 @@ CorpusRoot = Annotated[
     Path | None,
     typer.Option(help="The corpus' folder; for 'manifest' a CSV file; 'synthetic' makes its own where none is given."),
 ]
+Backbone = Annotated[str, typer.Option(help=f"The encoder, one of {', '.join(list_encoders())}.")]
 Correlation = Annotated[
     float | None,
     typer.Option(
@@ -107,6 +110,7 @@ def train(
     method: Annotated[
         str, typer.Option(help=f"Of {', '.join(METHODS)}; several, with commas, are compared.")
     ] = "dsnet",
+    backbone: Backbone = "cnn",
     folds: Annotated[
         str, typer.Option(help="Test speakers: 'all', or numbers such as 0,3 in the order of names.")
     ] = "all",
@@ -139,6 +143,7 @@ def train(
       dsnet train --corpus ravdess --root ~/data/ravdess --method baseline,dsnet --folds 0 --epochs 3
     """
     settings = TrainingSettings(
+        encoder=backbone,
         epochs=epochs,
         max_frames=max_frames,
         seed=seed,
@@ -175,7 +180,7 @@ def predict(
     predictions, broken = [], []
     for file in files:
         try:
-            features = fit_frames(log_mel(read_audio(file), record["max_frames"]), record["max_frames"])
+            waveform = read_audio(file)
         except AudioError as error:
             broken.append(str(error))
             continue
@@ -183,8 +188,11 @@ def predict(
             typer.echo(
                 f"dsnet: {file}: {rate} Hz, so nothing above {rate // 2} Hz; trained on {SAMPLE_RATE} Hz", err=True
             )
+        frames, kind = record["max_frames"], model.encoder.input_kind
+        features = (cut_waveform if kind == "waveform" else log_mel)(waveform, frames)
         with torch.inference_mode():
-            probabilities = model(add_deltas(features).unsqueeze(0)).softmax(1)[0].tolist()
+            inputs = collate([features], frames, kind, torch.device("cpu"))
+            probabilities = model(inputs).softmax(1)[0].tolist()
         by_class = dict(zip(record["classes"], probabilities, strict=True))
         predictions.append(
             {"file": str(file), "emotion": max(by_class, key=by_class.__getitem__), "probabilities": by_class}
@@ -204,11 +212,34 @@ def predict(
 
 @app.command()
 def complexity(
+    backbone: Backbone = "cnn",
     max_frames: Annotated[int, typer.Option(min=16, help="Frames of 10 ms of the one utterance counted.")] = 600,
 ) -> None:
-    """Counts parameters and MACs beside the paper's."""
-    typer.echo(tables.complexity([measure(name, max_frames=max_frames) for name in METHODS]))
-    typer.echo(f"\nfor one utterance of {max_frames} frames; in brackets the paper's Table 3, which has 600")
+    """Counts parameters and MACs, on the paper's CNN beside the paper's."""
+    typer.echo(tables.complexity([measure(name, backbone, max_frames) for name in METHODS], backbone == "cnn"))
+    beside = "; in brackets the paper's Table 3, which has 600" if backbone == "cnn" else f" on {backbone}"
+    typer.echo(f"\nfor one utterance of {max_frames} frames{beside}")
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="A best.safetensors, or the fold's folder that holds it.")],
+    form: Annotated[str, typer.Option("--format", help=f"One of {', '.join(FILE_NAMES)}.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help=f"A file or folder.  [default: {', '.join(FILE_NAMES.values())} beside the checkpoint]"),
+    ] = None,
+) -> None:
+    """Writes the model for deployment: features to logits, without what serves training alone.
+
+    Classes and front end are in the file as JSON under the key 'dsnet': of ONNX in metadata_props, of the others among
+    their extra files.
+
+    \b
+    Example:
+      dsnet export runs/synthetic-seed0/dsnet/fold-00 --format onnx
+    """
+    typer.echo(str(export_model(checkpoint, form, out)))
 
 
 def run_app() -> int:

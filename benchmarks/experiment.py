@@ -7,6 +7,7 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
+from backbones import create_encoder
 from benchmarks import tables
 from benchmarks.batches import SpeechData
 from benchmarks.complexity import measure
@@ -24,7 +25,9 @@ from benchmarks.training import make_accelerator, train_fold
 Say = Callable[[str], None]
 
 
-def usable(corpus: Corpus, max_frames: int, skip_problems: bool, say: Say) -> tuple[Corpus, list[Any]]:
+def usable(
+    corpus: Corpus, max_frames: int, skip_problems: bool, say: Say, input_kind: str = "lmfb"
+) -> tuple[Corpus, list[Any]]:
     """Extracts a corpus' features and settles what happens to files that are absent or cannot be read.
 
     Returns:
@@ -33,7 +36,7 @@ def usable(corpus: Corpus, max_frames: int, skip_problems: bool, say: Say) -> tu
     Raises:
         AudioError: there are such files and ``skip_problems`` is False, or nothing is left.
     """
-    features, broken = extract([utterance.path for utterance in corpus.utterances], max_frames)
+    features, broken = extract([utterance.path for utterance in corpus.utterances], max_frames, input_kind)
     report = corpus.report
     for path, reason in broken.items():
         report.unreadable[path.name] = reason
@@ -88,16 +91,17 @@ def run(
     """
     if unknown := [name for name in methods if name not in METHODS]:
         raise RunError(f"unknown method {', '.join(unknown)}; known: {', '.join(METHODS)}")
-    if corpus.utterances:  # before the features: folds that cannot be fail fast
+    if corpus.utterances:  # before the features: folds that cannot be fail fast, and so does an encoder
         select_folds(leave_one_speaker_out(corpus.utterances), folds)
+    input_kind = create_encoder(settings.encoder).input_kind
     accelerator = make_accelerator(device, settings.precision)
-    corpus, features = usable(corpus, settings.max_frames, skip_problems, say)
+    corpus, features = usable(corpus, settings.max_frames, skip_problems, say, input_kind)
     chosen = select_folds(leave_one_speaker_out(corpus.utterances), folds)
     say(describe(corpus))
     if low := corpus.report.low_rate:
         name, rate = next(iter(low.items()))
         say(f"{len(low)} files below 16,000 Hz, such as {name} ({rate:,} Hz), are resampled and lack the upper band")
-    data = SpeechData(corpus.utterances, features, settings.max_frames, accelerator.device)
+    data = SpeechData(corpus.utterances, features, settings.max_frames, accelerator.device, input_kind)
     identity = {"name": corpus.info.name, "utterances": len(corpus.utterances), "sha256": fingerprint(corpus)}
     scores, counts = {}, {}
     for name in methods:

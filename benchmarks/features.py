@@ -1,4 +1,4 @@
-"""Audio in, log-mel features out, with an on-disk cache keyed by content and settings."""
+"""Audio in, an encoder's features out: log-mel, with an on-disk cache keyed by content and settings, or the waveform."""
 
 import hashlib
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from torch import Tensor
 from torchaudio.functional import resample
 from tqdm import tqdm
 
-from backbones import SAMPLE_RATE, log_mel
+from backbones import SAMPLE_RATE, log_mel, num_samples
 from benchmarks.cache import cache_root
 from benchmarks.errors import AudioError
 from dsnet_plugin.serialization import write_bytes
@@ -64,8 +64,18 @@ def log_mel_of(path: Path, max_frames: int) -> Tensor:
     return features
 
 
-def extract(paths: Iterable[Path], max_frames: int) -> tuple[list[Tensor | None], dict[Path, str]]:
-    """The features of many recordings, with a progress bar.
+def cut_waveform(waveform: Tensor, max_frames: int) -> Tensor:
+    """The samples of at most ``max_frames`` frames; shorter than a frame is padded with zeros to one, as log-mel is."""
+    waveform = waveform[: num_samples(max_frames)]
+    return torch.nn.functional.pad(waveform, (0, max(0, num_samples(1) - len(waveform))))
+
+
+def extract(
+    paths: Iterable[Path], max_frames: int, input_kind: str = "lmfb"
+) -> tuple[list[Tensor | None], dict[Path, str]]:
+    """What an encoder of ``input_kind`` takes of many recordings, with a progress bar.
+
+    Log-mel features (T, 80), T at most ``max_frames``; or for ``"waveform"`` the samples of as many frames.
 
     Returns:
         One entry a path in order, None where a recording cannot be read; and the reason for each of those.
@@ -74,7 +84,10 @@ def extract(paths: Iterable[Path], max_frames: int) -> tuple[list[Tensor | None]
     problems: dict[Path, str] = {}
     for path in tqdm(list(paths), desc="features", unit="file", mininterval=1, leave=False):
         try:
-            found.append(log_mel_of(path, max_frames))
+            if input_kind == "waveform":
+                found.append(cut_waveform(read_audio(path), max_frames))
+            else:
+                found.append(log_mel_of(path, max_frames))
         except AudioError as error:
             found.append(None)
             problems[path] = str(error).removeprefix(f"{path}: ")

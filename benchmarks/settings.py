@@ -12,7 +12,7 @@ from benchmarks.errors import RunError
 class TrainingSettings:
     """The budget and the schedule; defaults are the paper's (section 4.2).
 
-    ``max_frames`` are frames of 10 ms; ``patience`` is the number of epochs in a row without a lower validation loss after
+    ``encoder`` is a name that :func:`backbones.create_encoder` takes; ``max_frames`` are frames of 10 ms; ``patience`` is the number of epochs in a row without a lower validation loss after
     which the learning rate is halved; ``precision`` is ``"fp32"`` or ``"bf16"`` (autocast); ``missing_neutral`` says what
     happens to training speakers without neutral speech, see :class:`dsnet_plugin.NeutralReferences`.
     """

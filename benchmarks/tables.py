@@ -50,20 +50,20 @@ def confusion(scores: Scores) -> str:
     return markdown(["", *EMOTIONS, "recall %"], rows)
 
 
-def complexity(counts: Sequence[Complexity]) -> str:
-    """Table 3: what was counted, and in brackets what the paper prints."""
+def complexity(counts: Sequence[Complexity], beside_paper: bool = True) -> str:
+    """Table 3: what was counted, and in brackets what the paper prints, which is of its CNN."""
     rows = []
     for found in counts:
-        training_m, training_g, inference_m, inference_g = PAPER_TABLE_3[found.method]
-        rows.append(
-            [
-                found.method,
-                f"{found.training_parameters:,} ({training_m:.2f}M)",
-                f"{found.training_macs / 1e9:.4f}G ({training_g:.2f}G)",
-                f"{found.inference_parameters:,} ({inference_m:.2f}M)",
-                f"{found.inference_macs / 1e9:.4f}G ({inference_g:.2f}G)",
-            ]
-        )
+        row = [
+            f"{found.training_parameters:,}",
+            f"{found.training_macs / 1e9:.4f}G",
+            f"{found.inference_parameters:,}",
+            f"{found.inference_macs / 1e9:.4f}G",
+        ]
+        if beside_paper:
+            printed = PAPER_TABLE_3[found.method]
+            row = [f"{own} ({paper:.2f}{unit})" for own, paper, unit in zip(row, printed, "MGMG", strict=True)]
+        rows.append([found.method, *row])
     header = ["method", "training params", "training MACs", "inference params", "inference MACs"]
     return markdown(header, rows)
 

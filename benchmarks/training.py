@@ -163,7 +163,7 @@ def _fit(
             found["learning_rate"] = optimizer.param_groups[0]["lr"]
             bar.set_postfix(epoch=epoch + 1, val_uar=f"{found['validation_uar']:.1f}")
             if all(_rank(found) > _rank(earlier) for earlier in curves):
-                save_model(folder / MODEL_NAME, method, {**_model_record(cell), "epoch": epoch + 1})
+                save_model(folder / MODEL_NAME, method, {**_model_record(cell, method), "epoch": epoch + 1})
             curves.append(found)
             seconds = time.perf_counter() - started
             state = {"cell": cell, "curves": curves, "seconds": seconds, "schedule": schedule.state_dict()}
@@ -261,9 +261,11 @@ def _has_neutral(data: SpeechData, fold: Fold, method: Method) -> bool:
     return method.needs_neutral and any(data.utterances[i].label == "neutral" for i in fold.validation)
 
 
-def _model_record(cell: dict[str, Any]) -> dict[str, Any]:
+def _model_record(cell: dict[str, Any], method: Method) -> dict[str, Any]:
     settings = cell["settings"]
     chosen = {"encoder": settings["encoder"], "max_frames": settings["max_frames"], "classes": list(EMOTIONS)}
+    if (blueprint := getattr(method.encoder, "blueprint", None)) is not None:
+        chosen["blueprint"] = blueprint
     return {
         "method": cell["method"],
         "config": cell["config"],

@@ -137,7 +137,7 @@ def test_inputs_of_another_shape_are_refused(shape, message):
         CNNEncoder()(torch.zeros(shape))
 
 
-@pytest.mark.parametrize("name", list_encoders())
+@pytest.mark.parametrize("name", [name for name in list_encoders() if "<" not in name])
 def test_every_listed_encoder_can_be_made_and_says_what_it_takes_and_gives(name):
     encoder = create_encoder(name).eval()
     assert encoder.input_kind == "lmfb"
