@@ -1,15 +1,27 @@
 """DSNet as a plug-in: a disentanglement head for any speech-emotion model (Chen and Zhang, 2023).
 
-``DisentangleHead`` takes the place of a classifier, ``NeutralReferences`` says which neutral utterance stands for which
+``wrap`` puts a ``DisentangleHead`` in the place of a model's classifier, ``NeutralReferences`` says which neutral utterance stands for which
 speaker, and the three losses keep emotion and all else apart. Needs torch and safetensors alone.
 """
 
+from dsnet_plugin.collate import NeutralCollator
 from dsnet_plugin.config import DisentangleConfig
-from dsnet_plugin.errors import CheckpointError, ConfigError, DSNetError, NeutralReferenceError, ShapeError
+from dsnet_plugin.errors import (
+    CheckpointError,
+    ConfigError,
+    DSNetError,
+    HeadNotFoundError,
+    NeutralReferenceError,
+    PrecisionError,
+    ShapeError,
+    WrapError,
+)
 from dsnet_plugin.head import AttentionBlock, Classifier, DisentangleHead, DisentangleOutput, Projector, Restorer
+from dsnet_plugin.locate import Location, locate
 from dsnet_plugin.losses import calibration_loss, orthogonality_loss, reconstruction_loss
 from dsnet_plugin.neutral import NeutralBatch, NeutralReferences
 from dsnet_plugin.serialization import load_pretrained, save_pretrained
+from dsnet_plugin.wrap import Status, WrappedModel, attach, wrap
 
 __version__ = "0.1.0"
 
@@ -22,15 +34,25 @@ __all__ = [
     "DisentangleConfig",
     "DisentangleHead",
     "DisentangleOutput",
+    "HeadNotFoundError",
+    "Location",
     "NeutralBatch",
+    "NeutralCollator",
     "NeutralReferenceError",
     "NeutralReferences",
+    "PrecisionError",
     "Projector",
     "Restorer",
     "ShapeError",
+    "Status",
+    "WrapError",
+    "WrappedModel",
+    "attach",
     "calibration_loss",
     "load_pretrained",
+    "locate",
     "orthogonality_loss",
     "reconstruction_loss",
     "save_pretrained",
+    "wrap",
 ]

@@ -19,3 +19,15 @@ class NeutralReferenceError(DSNetError, ValueError):
 
 class CheckpointError(DSNetError, ValueError):
     """A saved head, model or training state cannot be read, or belongs to something else."""
+
+
+class PrecisionError(DSNetError, FloatingPointError):
+    """Features left the range of their number format."""
+
+
+class HeadNotFoundError(DSNetError, LookupError):
+    """A model's classifier cannot be told, or there is none of the name given."""
+
+
+class WrapError(DSNetError, RuntimeError):
+    """A model is wrapped, stripped or used in a way that its state does not allow."""

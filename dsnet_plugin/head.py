@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dsnet_plugin.config import DisentangleConfig
-from dsnet_plugin.errors import ConfigError, NeutralReferenceError, ShapeError
+from dsnet_plugin.errors import ConfigError, NeutralReferenceError, PrecisionError, ShapeError
 from dsnet_plugin.losses import calibration_loss, float32, orthogonality_loss, reconstruction_loss
 
 
@@ -16,7 +16,7 @@ class DisentangleOutput(NamedTuple):
 
     ``loss`` is the whole objective of eq. 10, a scalar; ``logits`` has shape (N, num_classes); ``losses`` holds ``task``,
     ``orthogonality``, ``reconstruction`` and ``calibration``, unweighted scalars, as far as they were computed; ``z_er``,
-    ``z_ei`` and ``h_hat`` have shape (N, D).
+    ``z_ei`` and ``h_hat`` have shape (N, D). In data-parallel training all losses but ``task`` are the whole batch's.
     """
 
     loss: Tensor
@@ -148,6 +148,7 @@ class DisentangleHead(nn.Module):
         Raises:
             ShapeError: shapes or label values that do not fit, or a training batch of one.
             NeutralReferenceError: training with calibration and no ``neutral``.
+            PrecisionError: features in float16 that overflowed.
         """
         if h.dim() != 2 or h.shape[1] != self.in_features:
             raise ShapeError(f"h has shape {tuple(h.shape)}; this head expects (N, {self.in_features})")
@@ -158,6 +159,11 @@ class DisentangleHead(nn.Module):
         if labels is None:
             return logits
         self._check_labels(labels, h.shape[0])
+        # Only float16 overflows in practice, so that only there a step waits for the answer.
+        if h.dtype == torch.float16 and not torch.compiler.is_compiling() and not bool(h.isfinite().all()):
+            raise PrecisionError(
+                "h holds values beyond float16 (above 65,504): run the backbone in bfloat16 or float32"
+            )
         z_ei = self.p_ei(h)
         h_hat = self.restorer(torch.cat([z_er, z_ei], dim=1))
         config = self.config
@@ -171,7 +177,8 @@ class DisentangleHead(nn.Module):
         if config.beta:
             losses["reconstruction"] = reconstruction_loss(h, h_hat, config.reconstruction_reduction)
             loss = loss + config.beta * losses["reconstruction"]
-        if config.gamma and (self.training or neutral is not None):
+        # Whether to calibrate must not differ between ranks, and a mask says that references are a matter of rows.
+        if config.gamma and (self.training or neutral is not None or neutral_mask is not None):
             h_n = self._neutral_rows(z_ei, neutral, neutral_index, neutral_mask)
             losses["calibration"] = calibration_loss(
                 z_ei, h_n, config.calibration, config.temperature, weight=neutral_mask
@@ -204,7 +211,7 @@ class DisentangleHead(nn.Module):
             # Reading the mask stalls a GPU, but only in a batch without any reference.
             if mask is None or bool(mask.any()):
                 raise NeutralReferenceError(
-                    "training calibrates against neutral speech and neutral= is missing: pass features of a neutral "
+                    "the calibration needs neutral speech and neutral= is missing: pass features of a neutral "
                     "utterance of each row's speaker, a neutral_mask that is False in every row, or set gamma=0 in "
                     "DisentangleConfig to train without"
                 )

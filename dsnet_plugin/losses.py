@@ -1,7 +1,8 @@
 """The three losses that keep z_er and z_ei apart: equations 4, 6 and 8.
 
 Plain functions on feature matrices, one row an utterance. Each computes in float32 whatever the autocast and the input's
-dtype (float64 stays float64), so that half-precision features neither overflow nor vanish.
+dtype (float64 stays float64), so that half-precision features neither overflow nor vanish. In data-parallel training each
+is the loss of the whole batch, on every rank, with gradients for DDP to average: see ``distributed.py``.
 """
 
 import math
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dsnet_plugin.config import CalibrationKind, OrthogonalityKind, Reduction, check_choice
+from dsnet_plugin.distributed import gather_rows, mean_over_rows
 from dsnet_plugin.errors import ConfigError, ShapeError
 
 ZSCORE_EPS = 1e-8
@@ -50,6 +52,7 @@ def orthogonality_loss(
     check_choice("reduction", reduction, Reduction)
     _check_rows("z_er", z_er, "z_ei", z_ei)
     with torch.autocast(z_er.device.type, enabled=False):
+        z_er, z_ei = gather_rows(float32(z_er), float32(z_ei))
         normalise = _zscore if kind == "zscore" else _row_norm
         cross = normalise(z_er).T @ normalise(z_ei)
         if reduction == "sum":
@@ -81,7 +84,7 @@ def reconstruction_loss(h: Tensor, h_hat: Tensor, reduction: Reduction = "mean")
         raise ShapeError(f"h has shape {tuple(h.shape)} and h_hat {tuple(h_hat.shape)}; expected the same")
     with torch.autocast(h.device.type, enabled=False):
         squared = (float32(h) - float32(h_hat)).square()
-        return squared.sum(1).mean() if reduction == "sum" else squared.mean()
+        return mean_over_rows(squared.sum(1) if reduction == "sum" else squared.mean(1))
 
 
 def calibration_loss(
@@ -133,10 +136,7 @@ def calibration_loss(
         else:
             log_m = torch.logaddexp(log_p, log_q) - math.log(2)
             divergence = 0.5 * (p * (log_p - log_m) + q * (log_q - log_m)).sum(1)
-        if weight is None:
-            return divergence.mean()
-        weight = weight.to(divergence.dtype)
-        return (weight * divergence).sum() / weight.sum().clamp_min(torch.finfo(divergence.dtype).tiny)
+        return mean_over_rows(divergence, weight)
 
 
 def float32(x: Tensor) -> Tensor:

@@ -1,0 +1,90 @@
+"""The data collator: pads waveforms and references, and encodes each distinct reference once."""
+
+import numpy
+import pytest
+import torch
+
+from dsnet_plugin import NeutralCollator, NeutralReferenceError, ShapeError
+from tests.dsnet_plugin.speech_rows import extractor, rows, wrapped
+
+ANN, BOB = [0.1] * 300, [0.2] * 260
+
+
+def row(samples, label=0, **reference):
+    return {"input_values": [1.0] * samples, "labels": label, **reference}
+
+
+def of(*references):
+    return [row(100 + i, neutral_input_values=reference) for i, reference in enumerate(references)]
+
+
+def test_waveforms_and_references_are_padded_apart_with_masks_of_their_own():
+    batch = NeutralCollator(extractor())(of(ANN, BOB, ANN))
+    assert batch["input_values"].shape == batch["attention_mask"].shape == (3, 102)
+    assert batch["attention_mask"].sum(1).tolist() == [100, 101, 102]
+    assert batch["neutral_input_values"].shape == batch["neutral_attention_mask"].shape == (2, 300)
+    assert batch["neutral_attention_mask"].sum(1).tolist() == [300, 260]
+    torch.testing.assert_close(batch["neutral_input_values"][1, :260], torch.tensor(BOB))
+    assert not batch["neutral_input_values"][1, 260:].any()
+
+
+@pytest.mark.parametrize("make", [list, tuple, numpy.array, torch.tensor])
+def test_equal_references_are_encoded_once_whatever_holds_them(make):
+    batch = NeutralCollator(extractor())(of(make(BOB), make(ANN), make(BOB), make([*ANN[:-1], 0.3])))
+    assert batch["neutral_index"].tolist() == [0, 1, 0, 2]
+    assert batch["neutral_index"].dtype == torch.int64
+    assert len(batch["neutral_input_values"]) == 3
+
+
+def test_rows_without_a_reference_are_masked_and_encode_nothing():
+    batch = NeutralCollator(extractor())([*of(None, ANN), row(90)])
+    assert batch["neutral_mask"].tolist() == [False, True, False]
+    assert batch["neutral_index"].tolist() == [0, 0, 0]
+    assert len(batch["neutral_input_values"]) == 1
+
+
+def test_a_batch_without_any_reference_trains_and_has_no_calibration():
+    batch = NeutralCollator(extractor())([{**r, "neutral_input_values": None} for r in rows(4)])
+    assert "neutral_input_values" not in batch
+    assert not batch["neutral_mask"].any()
+    output = wrapped().train()(**batch)
+    output.loss.backward()
+    assert output.loss.isfinite()
+
+
+def test_a_misspelt_column_is_told_in_training():
+    misspelt = [{"input_values": r["input_values"], "labels": r["labels"], "neutral_inputs": ANN} for r in rows(4)]
+    batch = NeutralCollator(extractor())(misspelt)
+    assert sorted(batch) == ["attention_mask", "input_values", "labels"]
+    with pytest.raises(NeutralReferenceError):
+        wrapped().train()(**batch)
+
+
+@pytest.mark.parametrize("name", ["labels", "label"])
+def test_labels_are_int64_and_rows_without_labels_give_a_batch_without(name):
+    made = [{"input_values": [1.0] * 90, name: value} for value in (1, torch.tensor(0), numpy.int32(1))]
+    labels = NeutralCollator(extractor())(made)["labels"]
+    assert (labels.dtype, labels.tolist()) == (torch.int64, [1, 0, 1])
+    assert "labels" not in NeutralCollator(extractor())([{"input_values": [1.0] * 90}])
+
+
+def test_labels_in_some_rows_only_are_refused():
+    with pytest.raises(ShapeError, match="1 labels for 2 rows"):
+        NeutralCollator(extractor())([row(90), {"input_values": [1.0] * 90}])
+
+
+def test_the_extractor_decides_on_masks_and_those_of_the_rows_are_kept():
+    assert "attention_mask" not in NeutralCollator(extractor(mask=False))(of(ANN))
+    made = [{**row(90, neutral_input_values=ANN), "attention_mask": [1] * 80 + [0] * 10}]
+    assert NeutralCollator(extractor())(made)["attention_mask"].sum() == 80
+
+
+def test_padding_and_sharing_change_no_losses():
+    """A batch of the collator gives the losses of references that stand one a row."""
+    model, made = wrapped().eval(), rows(6)[:4]
+    batch = NeutralCollator(extractor())(made)
+    assert len(batch["neutral_input_values"]) == 2
+    one_a_row = torch.tensor([r["neutral_input_values"] for r in made])
+    shared = model(**batch)
+    plain = model(batch["input_values"], batch["attention_mask"], labels=batch["labels"], neutral=one_a_row)
+    torch.testing.assert_close(shared.loss, plain.loss)
