@@ -140,7 +140,7 @@ def export_model(checkpoint: Path, form: str, out: Path | None = None) -> Export
     lines = str(reason).strip().splitlines() or [type(reason).__name__]
     raise RunError(
         f"a model on {record['encoder']} cannot be exported as {form} for batches of any size ({lines[0]}); "
-        "those on cnn and on most timm encoders can"
+        "those on cnn, on most timm encoders and on the wav2vec2 family can"
     )
 
 
@@ -180,7 +180,9 @@ def _difference(model: nn.Module, run: Run | None, inputs: Inputs) -> float | No
 
 
 def _program(model: nn.Module, inputs: Inputs) -> ExportedProgram:
-    with _quiet(), _free_shapes():
+    # Poolings of feature maps need it; of waveforms it would tie the batch size instead.
+    free = _free_shapes() if inputs.kind == "lmfb" else contextlib.nullcontext()
+    with _quiet(), free:
         program = torch.export.export(model, (inputs.traced(),), dynamic_shapes=inputs.dynamic_shapes())
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # paths of this machine

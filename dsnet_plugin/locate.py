@@ -105,7 +105,8 @@ def _timm(model: nn.Module, example: Any) -> Location:
     run = _dry_run(model, place.names, example, without=True)
     if run is not None and len(run.output) != 2:
         raise HeadNotFoundError(
-            f"{type(model).__name__} does not join the features in front of {place.name} in one row an utterance"
+            f"{type(model).__name__} does not join the features in front of {place.name} in one row an utterance, or is "
+            "made for inputs of another size: give one with example=, or one head's name with head="
         )
     return replace(place, in_features=run.output[1] if run else width[0], behind=True)
 
@@ -121,7 +122,8 @@ class _Run(NamedTuple):
 def _dry_run(model: nn.Module, names: tuple[str, ...], example: Any, without: bool = False) -> _Run | None:
     """Runs a timm model on shapes alone, with or without its classifiers; None where shapes alone do not do."""
     channels = next((m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d)), 3)
-    size = getattr(model, "default_cfg", {}).get("input_size", (3, 224, 224))[1:]
+    own_size = getattr(getattr(model, "patch_embed", None), "img_size", None)  # of a transformer made for other images
+    size = own_size or getattr(model, "default_cfg", {}).get("input_size", (3, 224, 224))[1:]
     image = example.to("meta") if isinstance(example, Tensor) else torch.zeros(1, channels, *size, device="meta")
     calls: list[tuple[Tensor, Tensor]] = []
     try:

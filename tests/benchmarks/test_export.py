@@ -148,6 +148,18 @@ def test_a_model_on_a_timm_encoder_is_exported_for_any_length(tmp_path, form):
     compare(found.path, form, fold, (32, 45))
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("form", FILE_NAMES)
+def test_a_model_on_wav2vec2_is_exported_for_waveforms_of_any_length(tmp_path, form):
+    speech_models = pytest.importorskip("tests.backbones.tiny_speech_models")
+    fold = save(tmp_path, "dsnet", f"hf/{speech_models.save_tiny(tmp_path / 'wav2vec2', 'wav2vec2')}")
+    path = export_model(fold, form).path
+    model, run = load_model(fold)[0], RUNTIMES[form](path)
+    for rows, samples in ((1, 4000), (2, 6001), (5, 9000)):
+        waveforms = torch.randn(rows, samples)
+        torch.testing.assert_close(run(waveforms), model(waveforms), atol=1e-4, rtol=0)
+
+
 def test_an_encoder_that_is_tied_to_a_length_is_exported_for_its_training_length(tmp_path):
     pytest.importorskip("timm")
     fold = save(tmp_path, "baseline", "timm/convnext_atto")

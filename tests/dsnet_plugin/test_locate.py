@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from dsnet_plugin import HeadNotFoundError, locate
+from dsnet_plugin import HeadNotFoundError, Location, locate
 from tests.dsnet_plugin.ser_models import (
     CLASSES,
     SER_MODELS,
@@ -179,3 +179,8 @@ def test_an_example_tells_the_dry_run_the_size_of_the_images(timm):
         "vit_tiny_patch16_224", num_classes=4, img_size=64, depth=1, class_token=False, global_pool="avg"
     )
     assert locate(model).name == locate(model, example=torch.zeros(1, 3, 64, 64)).name == "head"
+
+
+def test_a_distilled_transformer_for_small_images_is_found_without_an_example(timm):
+    model = timm.create_model("deit_tiny_distilled_patch16_224", img_size=32, num_classes=4)
+    assert locate(model) == Location(("head", "head_dist"), 192, 4, behind=True)
