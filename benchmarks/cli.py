@@ -203,7 +203,7 @@ def predict(
         rows = [
             [p["file"], p["emotion"], *(f"{value:.3f}" for value in p["probabilities"].values())] for p in predictions
         ]
-        typer.echo(tables.markdown(["file", "emotion", *record["classes"]], rows))
+        typer.echo(tables.markdown(["file", "emotion", *record["classes"]], rows, left=2))
     for line in broken:
         typer.echo(f"dsnet: {line}", err=True)
     if broken:

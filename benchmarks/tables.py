@@ -76,4 +76,6 @@ def speakers(corpus: Corpus) -> str:
         counts = [sum(utterance.label == emotion for utterance in own) for emotion in EMOTIONS]
         rows.append([speaker, own[0].sex or "?", *map(str, counts), str(len(own))])
     total = [str(count) for count in corpus.counts().values()]
-    return markdown(["speaker", "sex", *EMOTIONS, "all"], [*rows, ["all", "", *total, str(len(corpus.utterances))]])
+    return markdown(
+        ["speaker", "sex", *EMOTIONS, "all"], [*rows, ["all", "", *total, str(len(corpus.utterances))]], left=2
+    )
