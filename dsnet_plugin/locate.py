@@ -136,7 +136,7 @@ def _dry_run(model: nn.Module, names: tuple[str, ...], example: Any, without: bo
             set_module(model, name, nn.Identity())
         with torch.no_grad():
             output = model(image)
-    except (RuntimeError, NotImplementedError, ValueError, TypeError, AssertionError):
+    except (RuntimeError, ValueError, TypeError, AssertionError):
         # Shapes alone do not do for this model, its features cannot be joined, or it is made for images of another size.
         return _Run((), False, False) if without else None
     tokens = len(calls) == 1 and calls[0][0].dim() == 3

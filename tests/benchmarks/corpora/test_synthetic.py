@@ -205,8 +205,10 @@ def test_no_two_utterances_are_alike(small):
 
 def test_an_existing_corpus_of_the_same_settings_is_left_as_it_is(tmp_path, monkeypatch):
     generate(tmp_path / "corpus", TINY)
+    before = contents(tmp_path / "corpus")
     monkeypatch.setattr(synthetic, "synthesize", lambda *_: pytest.fail("generated again"))
     generate(tmp_path / "corpus", TINY)
+    assert contents(tmp_path / "corpus") == before
 
 
 def test_a_corpus_of_other_settings_is_refused_with_what_differs(small):
