@@ -84,8 +84,11 @@ def add_deltas(features: Tensor) -> Tensor:
 
 
 def _delta(features: Tensor) -> Tensor:
-    delta: Tensor = _torchaudio("functional").compute_deltas(features.transpose(-1, -2), win_length=5, mode="replicate")
-    return delta.transpose(-1, -2)
+    first, last = features[..., :1, :], features[..., -1:, :]
+    padded = torch.cat([first, first, features, last, last], dim=-2)
+    near = padded[..., 3:-1, :] - padded[..., 1:-3, :]
+    far = padded[..., 4:, :] - padded[..., :-4, :]
+    return near.add_(far, alpha=2).div_(10)  # in place: this runs for every batch
 
 
 def _torchaudio(module: str) -> Any:

@@ -32,6 +32,9 @@ class HFEncoder(nn.Module):
     SpecAugment, layer drop and wav2vec2's adapter are left out: the first draws from numpy's global state and refuses
     short utterances, the second takes a layer from the weighting.
 
+    For hooks on the model's layers, ``rows`` holds the indices of the utterances that it sees while those of one length
+    have their turn, and else None.
+
     Args:
         source: a folder that ``save_pretrained`` wrote (model and processor), or a hub id; see
             :func:`backbones.hf_loading.load` for what is accepted.
@@ -74,6 +77,7 @@ class HFEncoder(nn.Module):
         self.freeze = freeze
         config = self.model.config
         self.num_features: int = config.hidden_size
+        self.rows: Tensor | None = None
         self.pool: Callable[..., Tensor] = AttentionPool(self.num_features) if pooling == "attention" else mean_pool
         self.layer_weights = nn.Parameter(torch.zeros(config.num_hidden_layers + 1)) if layer_weights else None
         self.takes_padding = not _is_wav2vec2_kin(config) or _is_masked_in_full(config)
@@ -102,9 +106,15 @@ class HFEncoder(nn.Module):
         rows: dict[int, list[int]] = {}
         for row, length in enumerate(lengths):
             rows.setdefault(length, []).append(row)
-        h = torch.cat([self._features(waveform[own], [length] * len(own)) for length, own in rows.items()])
-        order = torch.tensor([row for own in rows.values() for row in own], device=h.device)
-        return h[order.argsort()]
+        found, orders = [], []
+        try:
+            for length, own in rows.items():
+                self.rows = torch.tensor(own, device=waveform.device)
+                found.append(self._features(waveform[self.rows], [length] * len(own)))
+                orders.append(self.rows)
+        finally:
+            self.rows = None
+        return torch.cat(found)[torch.cat(orders).argsort()]
 
     def _unpack(self, inputs: Tensor | Mapping[str, Tensor]) -> tuple[Tensor, list[int] | None]:
         """The waveforms and how many samples of each row are its own; None where all are, so that sizes stay dynamic."""

@@ -20,6 +20,7 @@ from dsnet_plugin.head import AttentionBlock, Classifier, DisentangleHead, Disen
 from dsnet_plugin.locate import Location, locate
 from dsnet_plugin.losses import calibration_loss, orthogonality_loss, reconstruction_loss
 from dsnet_plugin.neutral import NeutralBatch, NeutralReferences
+from dsnet_plugin.probes import ProbeResult, hsic, linear_probe
 from dsnet_plugin.serialization import load_pretrained, save_pretrained
 from dsnet_plugin.wrap import Status, WrappedModel, attach, wrap
 
@@ -41,6 +42,7 @@ __all__ = [
     "NeutralReferenceError",
     "NeutralReferences",
     "PrecisionError",
+    "ProbeResult",
     "Projector",
     "Restorer",
     "ShapeError",
@@ -49,6 +51,8 @@ __all__ = [
     "WrappedModel",
     "attach",
     "calibration_loss",
+    "hsic",
+    "linear_probe",
     "load_pretrained",
     "locate",
     "orthogonality_loss",

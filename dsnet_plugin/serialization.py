@@ -155,15 +155,22 @@ def _listed(names: list[str], shown: int = 6) -> str:
     return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Writes a file whole or not at all: beside it first, then in its place. Makes the folder."""
+def write_bytes(path: Path, content: bytes, durable: bool = True) -> None:
+    """Writes a file whole or not at all: beside it first, then in its place. Makes the folder.
+
+    Args:
+        path: the file.
+        content: all of it.
+        durable: wait until it is on the disk; without, a power failure may cost it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with beside.open("wb") as stream:
             stream.write(content)
             stream.flush()
-            os.fsync(stream.fileno())
+            if durable:
+                os.fsync(stream.fileno())
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)

