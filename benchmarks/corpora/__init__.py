@@ -2,6 +2,7 @@
 
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from benchmarks.corpora import (
     crema_d,
@@ -18,9 +19,10 @@ from benchmarks.corpora import (
     urdu,
 )
 from benchmarks.corpora.base import EMOTIONS, Corpus, CorpusInfo, Report, Utterance, collect
+from benchmarks.corpora.synthetic import SyntheticSettings, default_root, generate
 from benchmarks.errors import CorpusError
 
-__all__ = ["CORPORA", "EMOTIONS", "Corpus", "CorpusInfo", "Report", "Utterance", "load_corpus"]
+__all__ = ["CORPORA", "EMOTIONS", "Corpus", "CorpusInfo", "Report", "Utterance", "load_corpus", "load_or_generate"]
 
 # In the order of every list of corpora: the paper's two first.
 _MODULES = (iemocap, msp_improv, emodb, ravdess, crema_d, nemo, urdu, savee, tess, esd, synthetic, manifest)
@@ -41,3 +43,22 @@ def load_corpus(name: str, root: str | Path) -> Corpus:
         raise CorpusError(f"unknown corpus {name!r}; {hint}")
     module = next(module for module in _MODULES if module.INFO.name == name)
     return collect(module.INFO, module.utterances, Path(root))
+
+
+def load_or_generate(name: str, root: Path | None = None, **options: Any) -> Corpus:
+    """The corpus on disk; the synthetic one is generated first where it is not there.
+
+    Args:
+        name: see :func:`load_corpus`.
+        root: the folder; None, for the synthetic corpus alone, is a folder in the cache.
+        options: fields of ``SyntheticSettings``. Without any a folder that is there is taken as it is.
+
+    Raises:
+        CorpusError: see :func:`load_corpus`; an option out of its range; or ``root`` holds a corpus of other options.
+    """
+    if name == "synthetic":
+        settings = SyntheticSettings(**options)
+        if root is None or options or not root.exists():
+            root = root or default_root(settings)
+            generate(root, settings)
+    return load_corpus(name, root or Path())

@@ -1,0 +1,95 @@
+"""``dsnet benchmark``: a grid of methods, encoders, corpora, folds and seeds."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from benchmarks.commands.choices import Device
+from benchmarks.errors import RunError
+from benchmarks.executors import EXECUTORS
+from benchmarks.spec import presets, read_spec
+from benchmarks.suite import run_suite
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
+
+
+def benchmark(
+    spec: Annotated[str, typer.Argument(help=f"A YAML file, or one of {', '.join(presets())}.")],
+    root: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=FOLDER of a corpus; several times for several.", metavar="NAME=FOLDER"),
+    ] = None,
+    change: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="KEY=VALUE of the specification, such as epochs=10 or folds=0,1.", metavar="KEY=VALUE"
+        ),
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Cells side by side, also several on one GPU.")] = 1,
+    executor: Annotated[
+        str, typer.Option(help=f"One of {', '.join(EXECUTORS)}; RAY_ADDRESS or DASK_SCHEDULER_ADDRESS name a cluster.")
+    ] = "loky",
+    time_budget: Annotated[
+        str | None, typer.Option(help="Such as 9m or 1.5h: no further cell is begun after that.")
+    ] = None,
+    device: Annotated[Device, typer.Option(help="Where to compute; auto takes CUDA where there is one.")] = Device.auto,
+    skip_problems: Annotated[
+        bool, typer.Option(help="Go on without missing or unreadable files; says how many.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="The run's folder.  [default: runs/SPEC]")] = None,
+) -> None:
+    """Computes a grid of trainings.
+
+    Each finished cell is a line of OUT/cells.jsonl. Stopped at any moment, the same command goes on. 'dsnet report OUT'
+    makes tables, figures and a page of it.
+
+    \b
+    Examples:
+      dsnet benchmark quick --jobs 2
+      dsnet benchmark cpu --root ravdess=~/data/ravdess --root nemo=~/data/nemo --set folds=0
+    """
+    out = out or Path("runs") / Path(spec).stem
+    outcome = run_suite(
+        read_spec(spec, _pairs("--root", root, Path), _pairs("--set", change, _value)),
+        out,
+        jobs,
+        executor,
+        None if time_budget is None else _seconds(time_budget),
+        device.value,
+        skip_problems,
+        say=typer.echo,
+    )
+    if outcome.lines:
+        typer.echo(f"dsnet report {out} makes tables, figures and a page of it")
+    if outcome.failed:
+        folder, reason = next(iter(outcome.failed.items()))
+        raise RunError(f"{len(outcome.failed)} cells failed, such as {folder}: {reason}")
+
+
+def _pairs(option: str, entries: Sequence[str] | None, convert: Any) -> dict[str, Any]:
+    found = {}
+    for entry in entries or ():
+        key, equals, value = entry.partition("=")
+        if not (key and equals and value):
+            raise RunError(f"{option} {entry}: expected NAME=VALUE, such as {option} {key or 'name'}=...")
+        found[key] = convert(value)
+    return found
+
+
+def _value(text: str) -> Any:
+    """A value as YAML reads it, but 0,1 as it stands."""
+    try:
+        return yaml.safe_load(text) if "," not in text else text
+    except yaml.YAMLError as error:
+        raise RunError(f"--set ...={text} is not YAML: {error}") from error
+
+
+def _seconds(text: str) -> float:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
+    if match is None:
+        raise RunError(f"--time-budget {text}: expected a number with s, m or h, such as 90s, 9m or 1.5h")
+    return float(match[1]) * _SECONDS[match[2]]

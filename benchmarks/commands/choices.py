@@ -1,0 +1,26 @@
+"""Choices that several commands offer."""
+
+from enum import Enum
+
+
+class Device(str, Enum):
+    """Where to compute."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class Precision(str, Enum):
+    """Arithmetic of the encoder; losses are computed in fp32 in any case."""
+
+    fp32 = "fp32"
+    bf16 = "bf16"
+
+
+class MissingNeutral(str, Enum):
+    """What happens to training speakers without neutral speech."""
+
+    error = "error"
+    drop = "drop"
+    mask = "mask"

@@ -1,0 +1,36 @@
+"""The options that name a corpus, and the corpus they open."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.corpora import CORPORA, Corpus, load_or_generate
+from benchmarks.errors import CorpusError
+
+CorpusRoot = Annotated[
+    Path | None,
+    typer.Option(help="The corpus' folder; for 'manifest' a CSV file; 'synthetic' makes its own where none is given."),
+]
+Correlation = Annotated[
+    float | None,
+    typer.Option(
+        help="Synthetic corpus alone: how strongly emotion goes with speaker, from 0 to below 1.  [default: 0.5]"
+    ),
+]
+
+
+def open_corpus(name: str, root: Path | None, correlation: float | None) -> Corpus:
+    """The corpus on disk; the synthetic one is generated first where it is not there.
+
+    Raises:
+        CorpusError: an unknown name, no root, a correlation for a real corpus, or nothing of the corpus in the folder.
+    """
+    if name != "synthetic" and correlation is not None:
+        raise CorpusError(f"--correlation goes with --corpus synthetic alone, not with {name}")
+    if name != "synthetic" and root is None and name in CORPORA:
+        raise CorpusError(
+            f"--corpus {name} needs --root with its folder; 'dsnet corpora {name}' says what is expected in it"
+        )
+    options = {} if correlation is None else {"correlation": correlation}
+    return load_or_generate(name, root, **options)  # an unknown name has its error there

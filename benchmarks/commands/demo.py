@@ -1,0 +1,29 @@
+"""``dsnet demo``: a local page for a trained model."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.errors import RunError
+
+
+def demo(
+    checkpoint: Annotated[Path, typer.Argument(help="A best.safetensors, or the fold's folder that holds it.")],
+    host: Annotated[str, typer.Option(help="The address to listen on; any but loopback lets others in.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 7860,
+) -> None:
+    """Shows a trained model at work on a local page.
+
+    It takes a recording or a file and shows the probability of each emotion, the spectrogram, and where the utterance lies
+    among the training utterances. Nothing leaves the machine.
+
+    \b
+    Example:
+      dsnet demo runs/synthetic-seed0/dsnet/fold-00
+    """
+    try:
+        from benchmarks.demo import serve
+    except ModuleNotFoundError as error:
+        raise RunError(f"demo needs {error.name}: pip install 'dsnet_plugin[demo]'") from error
+    serve(checkpoint, host, port, typer.echo)

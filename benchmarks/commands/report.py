@@ -1,0 +1,26 @@
+"""``dsnet report``: tables, figures and one page from finished cells."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.report import write_report
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, or .jsonl files with lines of cells.")],
+    out: Annotated[
+        Path | None, typer.Option(help="The report's folder.  [default: report in the first run's folder]")
+    ] = None,
+) -> None:
+    """Makes the paper's tables and figures of finished cells.
+
+    A run that is not finished is reported as far as it is: methods are compared over what all of them have. The page needs
+    no network; beside it lie the tables as Markdown, LaTeX and CSV and the figures as PNG and SVG.
+
+    \b
+    Example:
+      dsnet report runs/cross runs/ablation --out report
+    """
+    typer.echo(f"wrote {write_report(runs, out, typer.echo)}")

@@ -1,0 +1,120 @@
+"""``dsnet speed``: how fast methods train and infer on this machine."""
+
+import json
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from tqdm import tqdm
+
+from backbones import list_encoders
+from benchmarks import tables
+from benchmarks.commands.choices import Device
+from benchmarks.methods import METHODS, method_class
+from benchmarks.speed import measure_speed
+from benchmarks.speed_ratios import bf16_gain, stripped_cost
+from benchmarks.timed_method import NUM_SPEAKERS
+from benchmarks.training import resolve_precision
+
+
+class SpeedPrecision(str, Enum):
+    """Arithmetic of the encoder; auto is bf16 where the device is fast in it."""
+
+    auto = "auto"
+    fp32 = "fp32"
+    bf16 = "bf16"
+
+
+def speed(
+    method: Annotated[str, typer.Option(help=f"'all', or with commas some of {', '.join(METHODS)}.")] = "all",
+    backbone: Annotated[str, typer.Option(help=f"The encoder, one of {', '.join(list_encoders())}.")] = "cnn",
+    batch_size: Annotated[int, typer.Option(min=2, help="Utterances in a batch.")] = 32,
+    max_frames: Annotated[int, typer.Option(min=16, help="Their frames of 10 ms.")] = 600,
+    device: Annotated[Device, typer.Option(help="Where to compute; auto takes CUDA where there is one.")] = Device.auto,
+    precision: Annotated[
+        SpeedPrecision, typer.Option(help="auto is bf16 where the device is fast in it.")
+    ] = SpeedPrecision.auto,
+    compile: Annotated[bool, typer.Option("--compile", help="Put the encoder through torch.compile.")] = False,
+    rounds: Annotated[int, typer.Option(min=1, help="Of measurements; the median is printed.")] = 5,
+    out: Annotated[Path | None, typer.Option(help="A .jsonl file that gets a line for each method.")] = None,
+) -> None:
+    """Measures training and inference.
+
+    Each method takes turns with the baseline on random features, in the loop that trains. 'outside' is the share of
+    training time between the steps, 'of matmul' the arithmetic done, of what a large matrix product does in that time.
+
+    \b
+    Example:
+      dsnet speed --method baseline,dsnet --max-frames 300 --out speed.jsonl
+    """
+    names = list(METHODS) if method == "all" else list(dict.fromkeys(method.split(",")))
+    for name in names:
+        method_class(name)
+    if out is not None:  # before the work: a folder that may not be written
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.touch()
+    records = []
+    for name in tqdm(names, desc="speed", unit="method", leave=False):
+        records.append(
+            measure_speed(
+                name,
+                backbone,
+                None,
+                batch_size,
+                max_frames,
+                precision.value,
+                device.value,
+                compile,
+                rounds,
+            )
+        )
+        if out is not None:
+            with out.open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps(records[-1]) + "\n")
+    typer.echo(_table(records))
+    environment = records[-1]["environment"]
+    typer.echo(
+        f"\n{backbone}, batches of {batch_size} by {NUM_SPEAKERS} speakers, {max_frames} frames, {records[-1]['precision']}, "
+        f"{environment['device']}, {environment['threads']} threads; medians of {rounds} rounds"
+    )
+    where = torch.device("cpu" if device is Device.cpu or not torch.cuda.is_available() else "cuda")
+    if backbone == "cnn" and resolve_precision("auto", where) == "bf16":
+        gain = bf16_gain(batch_size, max_frames, device.value, rounds)
+        typer.echo(f"bf16 and channels-last train {gain:.2f} times as fast as fp32 and contiguous")
+    cost = stripped_cost(backbone, batch_size, max_frames, device.value)
+    typer.echo(f"a wrapped and stripped model infers in {cost:.3f} times the bare model's time, in fp32")
+
+
+def _table(records: list[dict[str, Any]]) -> str:
+    rows = []
+    for record in records:
+        training, inference = record["training"], record["inference"]
+        rows.append(
+            [
+                record["method"],
+                f"{training['samples_per_second']:.1f}",
+                f"{training['times_baseline']:.2f}",
+                f"{100 * training['outside_share']:.1f}%",
+                f"{100 * training['matmul_share']:.0f}%",
+                f"{training['peak_bytes'] / 2**20:,.0f} MiB",
+                f"{inference['latency_ms']:.1f} ms",
+                f"{inference['samples_per_second']:.1f}",
+                f"{inference['times_baseline']:.2f}",
+                f"{inference['peak_bytes'] / 2**20:,.0f} MiB",
+            ]
+        )
+    header = [
+        "method",
+        "training samples/s",
+        "times baseline",
+        "outside",
+        "of matmul",
+        "peak",
+        "inference latency",
+        "samples/s",
+        "times baseline",
+        "peak",
+    ]
+    return tables.markdown(header, rows)
