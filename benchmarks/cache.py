@@ -1,4 +1,4 @@
-"""Where this project keeps what it can compute again: features and the synthetic corpus."""
+"""Where this project keeps what it can make or download again: features, the synthetic corpus, open corpora."""
 
 import os
 from pathlib import Path

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn, optim
 
 from backbones import create_encoder
@@ -73,10 +74,14 @@ def load_state(path: Path, model: nn.Module, optimizer: optim.Optimizer) -> dict
     if record.get("kind") != "state" or record.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not an interrupted training of this release: delete it to train afresh")
     load_tensors(model, _below("model.", tensors), str(path))
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     moments: dict[int, dict[str, Tensor]] = {}
     for name, value in _below("optimizer.", tensors).items():
         i, entry = name.split(".")
-        moments.setdefault(int(i), {})[entry] = value
+        own = parameters[int(i)]
+        # Fused Adam walks parameter and moments in the order of their memory, which must be one.
+        same = torch.empty_like(own, dtype=value.dtype).copy_(value) if value.shape == own.shape else value
+        moments.setdefault(int(i), {})[entry] = same
     optimizer.load_state_dict({"state": moments, "param_groups": record["groups"]})
     return dict(record)
 

@@ -1,28 +1,25 @@
 """The command line."""
 
-import json
 import sys
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
-import soundfile
-import torch
 import typer
 
-from backbones import SAMPLE_RATE, list_encoders, log_mel
+from backbones import list_encoders
 from benchmarks import tables
-from benchmarks.batches import collate
-from benchmarks.checkpoint import load_model
+from benchmarks.commands import corpora
+from benchmarks.commands.benchmark import benchmark
+from benchmarks.commands.choices import Device, MissingNeutral, Precision
+from benchmarks.commands.corpus_options import CorpusRoot, Correlation, open_corpus
+from benchmarks.commands.demo import demo
+from benchmarks.commands.predict import predict
+from benchmarks.commands.report import report
+from benchmarks.commands.speed import speed
 from benchmarks.complexity import measure
-from benchmarks.corpora import CORPORA, Corpus, load_corpus
-from benchmarks.corpora.synthetic import SyntheticSettings, default_root, generate
-from benchmarks.errors import AudioError, CorpusError
 from benchmarks.experiment import run
 from benchmarks.export import FILE_NAMES, export_model
-from benchmarks.features import cut_waveform, read_audio
 from benchmarks.methods import METHODS
-from benchmarks.report import corpus_card, corpus_report, known_corpora
 from benchmarks.settings import TrainingSettings
 from dsnet_plugin import DSNetError
 
@@ -43,64 +40,11 @@ app = typer.Typer(
 )
 
 
-class Device(str, Enum):
-    """Where to compute."""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-
-
-class Precision(str, Enum):
-    """Arithmetic of the encoder; losses are computed in fp32 in any case."""
-
-    fp32 = "fp32"
-    bf16 = "bf16"
-
-
-class MissingNeutral(str, Enum):
-    """What happens to training speakers without neutral speech."""
-
-    error = "error"
-    drop = "drop"
-    mask = "mask"
-
-
-CorpusRoot = Annotated[
-    Path | None,
-    typer.Option(help="The corpus' folder; for 'manifest' a CSV file; 'synthetic' makes its own where none is given."),
-]
 Backbone = Annotated[str, typer.Option(help=f"The encoder, one of {', '.join(list_encoders())}.")]
-Correlation = Annotated[
-    float | None,
-    typer.Option(
-        help="Synthetic corpus alone: how strongly emotion goes with speaker, from 0 to below 1.  [default: 0.5]"
-    ),
-]
-
-
-@app.command()
-def corpora(
-    name: Annotated[str | None, typer.Argument(help="One of the names that 'dsnet corpora' lists.")] = None,
-    root: CorpusRoot = None,
-    correlation: Correlation = None,
-) -> None:
-    """Lists the known corpora, or what a folder holds.
-
-    With a name, says what is expected of that corpus; with --root too, what was found there, and every problem.
-
-    \b
-    Example:
-      dsnet corpora ravdess --root ~/data/ravdess
-    """
-    if name is None:
-        if root is not None:
-            raise CorpusError(f"--root {root} needs the corpus' name, such as: dsnet corpora ravdess --root {root}")
-        typer.echo(known_corpora())
-    elif root is None and name in CORPORA and name != "synthetic":
-        typer.echo(corpus_card(CORPORA[name]))
-    else:
-        typer.echo(corpus_report(_open(name, root, correlation)))
+app.add_typer(corpora.app, name="corpora")
+app.command()(benchmark)
+app.command()(report)
+app.command()(speed)
 
 
 @app.command()
@@ -151,7 +95,7 @@ def train(
         missing_neutral=missing_neutral.value,
     )
     run(
-        _open(corpus, root, correlation),
+        open_corpus(corpus, root, correlation),
         list(dict.fromkeys(method.split(","))),
         settings,
         out or Path("runs") / f"{corpus}-seed{seed}",
@@ -162,52 +106,8 @@ def train(
     )
 
 
-@app.command()
-def predict(
-    checkpoint: Annotated[Path, typer.Argument(help="A best.safetensors, or the fold's folder that holds it.")],
-    files: Annotated[list[Path], typer.Argument(help="Audio files of any sampling rate and channel count.")],
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON list instead of a table.")] = False,
-) -> None:
-    """Tells the emotion of audio files.
-
-    Files that cannot be read are named on standard error; the others are predicted all the same, and the status is 2.
-
-    \b
-    Example:
-      dsnet predict runs/synthetic-seed0/dsnet/fold-00 hello.wav
-    """
-    model, record = load_model(checkpoint)
-    predictions, broken = [], []
-    for file in files:
-        try:
-            waveform = read_audio(file)
-        except AudioError as error:
-            broken.append(str(error))
-            continue
-        if (rate := soundfile.info(str(file)).samplerate) < SAMPLE_RATE:
-            typer.echo(
-                f"dsnet: {file}: {rate} Hz, so nothing above {rate // 2} Hz; trained on {SAMPLE_RATE} Hz", err=True
-            )
-        frames, kind = record["max_frames"], model.encoder.input_kind
-        features = (cut_waveform if kind == "waveform" else log_mel)(waveform, frames)
-        with torch.inference_mode():
-            inputs = collate([features], frames, kind, torch.device("cpu"))
-            probabilities = model(inputs).softmax(1)[0].tolist()
-        by_class = dict(zip(record["classes"], probabilities, strict=True))
-        predictions.append(
-            {"file": str(file), "emotion": max(by_class, key=by_class.__getitem__), "probabilities": by_class}
-        )
-    if as_json:
-        typer.echo(json.dumps(predictions, indent=2))
-    elif predictions:
-        rows = [
-            [p["file"], p["emotion"], *(f"{value:.3f}" for value in p["probabilities"].values())] for p in predictions
-        ]
-        typer.echo(tables.markdown(["file", "emotion", *record["classes"]], rows, left=2))
-    for line in broken:
-        typer.echo(f"dsnet: {line}", err=True)
-    if broken:
-        raise typer.Exit(2)
+app.command()(predict)
+app.command()(demo)
 
 
 @app.command()
@@ -255,19 +155,3 @@ def run_app() -> int:
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else 1
     return 0
-
-
-def _open(name: str, root: Path | None, correlation: float | None) -> Corpus:
-    """The corpus on disk; the synthetic one is generated first where it is not there."""
-    if name == "synthetic":
-        settings = SyntheticSettings() if correlation is None else SyntheticSettings(correlation=correlation)
-        if root is None or not root.exists():
-            root = root or default_root(settings)
-            generate(root, settings)
-    elif correlation is not None:
-        raise CorpusError(f"--correlation goes with --corpus synthetic alone, not with {name}")
-    elif root is None and name in CORPORA:
-        raise CorpusError(
-            f"--corpus {name} needs --root with its folder; 'dsnet corpora {name}' says what is expected in it"
-        )
-    return load_corpus(name, root or Path())  # an unknown name has its error there

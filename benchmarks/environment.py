@@ -16,10 +16,20 @@ def describe(device: torch.device) -> dict[str, Any]:
         "dsnet_plugin": version("dsnet_plugin"),
         "python": platform.python_version(),
         **{name: version(name) for name in packages},
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {platform.machine()}",
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu(),
         "threads": torch.get_num_threads(),
         "revision": _revision(),
     }
+
+
+def _cpu() -> str:
+    """The processor's name where the system tells it, else its kind."""
+    try:
+        names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    except OSError:
+        names = []
+    name = names[0].partition(":")[2].strip() if names else platform.processor()
+    return f"CPU, {name or platform.machine()}"
 
 
 def _revision() -> str | None:

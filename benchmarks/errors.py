@@ -17,3 +17,11 @@ class SplitError(DSNetError, ValueError):
 
 class RunError(DSNetError, ValueError):
     """A run cannot start or continue as asked."""
+
+
+class LostWorkerError(DSNetError, RuntimeError):
+    """The process that computed something died, by more than one attempt."""
+
+
+class FetchError(DSNetError, OSError):
+    """A corpus cannot be downloaded, or what came is not what its source published."""

@@ -1,17 +1,15 @@
-"""Scores of predictions: UAR pooled and by fold, WA, macro F1, confusion, bootstrap intervals."""
+"""Scores of one run: UAR pooled and by fold, WA, macro F1, confusion; ``statistics.py`` compares runs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import bootstrap
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
 
 from benchmarks.corpora import EMOTIONS
-
-CONFIDENCE = 0.95
-RESAMPLES = 2000
+from benchmarks.predictions import Predictions
+from benchmarks.statistics import interval_over_utterances
 
 
 def recalls(truth: ArrayLike, predicted: ArrayLike) -> NDArray[np.float64]:
@@ -47,16 +45,16 @@ class Scores:
 def score(folds: Sequence[tuple[Sequence[int], Sequence[int]]], seed: int = 0) -> Scores:
     """Scores the folds' (truth, prediction) pairs: pooled, which is the paper's figure, and as the mean of folds.
 
-    The interval resamples utterances (percentile bootstrap): it says how sure the figure is for these speakers, and is
-    too narrow for speakers in general, since a speaker's utterances depend on each other.
+    The interval is :func:`benchmarks.statistics.interval_over_utterances`.
     """
     truth = np.concatenate([np.asarray(t) for t, _ in folds])
     predicted = np.concatenate([np.asarray(p) for _, p in folds])
     by_fold = [uar(t, p) for t, p in folds]
+    fold = np.repeat([str(number) for number in range(len(folds))], [len(t) for t, _ in folds])
     labels = list(range(len(EMOTIONS)))
     return Scores(
         uar=uar(truth, predicted),
-        interval=uar_interval(truth, predicted, seed),
+        interval=interval_over_utterances(Predictions(truth, predicted[None], fold), seed),
         fold_uar=float(np.mean(by_fold)),
         fold_std=float(np.std(by_fold, ddof=1)) if len(by_fold) > 1 else float("nan"),
         accuracy=100 * float(accuracy_score(truth, predicted)),
@@ -64,31 +62,3 @@ def score(folds: Sequence[tuple[Sequence[int], Sequence[int]]], seed: int = 0) -
         recalls=recalls(truth, predicted).tolist(),
         confusion=confusion_matrix(truth, predicted, labels=labels).tolist(),
     )
-
-
-def uar_interval(truth: NDArray[np.int64], predicted: NDArray[np.int64], seed: int = 0) -> tuple[float, float]:
-    """The 95% percentile bootstrap interval of the UAR over utterances, in percent; (NaN, NaN) for fewer than two."""
-    if len(truth) < 2:
-        return float("nan"), float("nan")
-    found = bootstrap(
-        (truth, predicted),
-        _resampled_uar,
-        paired=True,
-        vectorized=True,
-        n_resamples=RESAMPLES,
-        confidence_level=CONFIDENCE,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
-    return float(found.low), float(found.high)
-
-
-def _resampled_uar(truth: NDArray[np.int64], predicted: NDArray[np.int64], axis: int = -1) -> NDArray[np.float64]:
-    """UAR along an axis of many resamples at once; a class that a resample lacks does not count in it."""
-    by_class = []
-    for label in range(len(EMOTIONS)):
-        is_label = truth == label
-        support = is_label.sum(axis)
-        hits = (is_label & (predicted == label)).sum(axis)
-        by_class.append(np.where(support, hits / np.maximum(support, 1), np.nan))
-    return np.asarray(100 * np.nanmean(by_class, axis=0))

@@ -10,17 +10,21 @@ from typing import Any
 from backbones import create_encoder
 from benchmarks import tables
 from benchmarks.batches import SpeechData
+from benchmarks.cell import RESULT_NAME, CorpusData, run_cell
 from benchmarks.complexity import measure
 from benchmarks.corpora import Corpus
 from benchmarks.curves import write_curves
-from benchmarks.errors import AudioError, RunError
+from benchmarks.errors import AudioError
 from benchmarks.evaluation import Scores, score
 from benchmarks.features import extract
-from benchmarks.files import write_json
-from benchmarks.methods import METHODS
+from benchmarks.files import lock, read_json, write_json, write_lines
+from benchmarks.methods import method_class
 from benchmarks.protocols import leave_one_speaker_out, select_folds
 from benchmarks.settings import TrainingSettings
-from benchmarks.training import make_accelerator, train_fold
+from benchmarks.training import make_accelerator
+
+LINES_NAME = "cells.jsonl"
+"""A run's finished cells, one JSON line each: what a report is made of."""
 
 Say = Callable[[str], None]
 
@@ -70,12 +74,12 @@ def run(
 ) -> dict[str, Scores]:
     """Trains and tests methods by leaving one speaker out; finished folds in ``out`` are read, not computed again.
 
-    Writes for each method and fold ``OUT/METHOD/fold-NN/result.json`` and ``best.safetensors``, for each method
-    ``curves.csv`` and ``curves.png``, and ``OUT/summary.json``.
+    Writes for each method and fold what :func:`benchmarks.cell.run_cell` leaves in ``OUT/METHOD/fold-NN``, for each method
+    ``curves.csv`` and ``curves.png``, and ``OUT/summary.json`` and ``OUT/cells.jsonl``.
 
     Args:
         corpus: what was found on disk.
-        methods: names of ``METHODS``.
+        methods: names of ``METHODS`` or ``VARIANTS``.
         settings: the budget.
         out: the folder of this experiment.
         folds: ``"all"`` or numbers such as ``"0,3"``.
@@ -89,8 +93,8 @@ def run(
     Raises:
         DSNetError: any input that does not allow the experiment; finished folds stay.
     """
-    if unknown := [name for name in methods if name not in METHODS]:
-        raise RunError(f"unknown method {', '.join(unknown)}; known: {', '.join(METHODS)}")
+    for name in methods:
+        method_class(name)
     if corpus.utterances:  # before the features: folds that cannot be fail fast, and so does an encoder
         select_folds(leave_one_speaker_out(corpus.utterances), folds)
     input_kind = create_encoder(settings.encoder).input_kind
@@ -102,21 +106,29 @@ def run(
         name, rate = next(iter(low.items()))
         say(f"{len(low)} files below 16,000 Hz, such as {name} ({rate:,} Hz), are resampled and lack the upper band")
     data = SpeechData(corpus.utterances, features, settings.max_frames, accelerator.device, input_kind)
-    identity = {"name": corpus.info.name, "utterances": len(corpus.utterances), "sha256": fingerprint(corpus)}
+    own = CorpusData(identify(corpus, corpus.info.name), data)
     scores, counts = {}, {}
-    for name in methods:
-        results = []
-        for fold in chosen:
-            folder = out / name / f"fold-{fold.number:02d}"
-            results.append(train_fold(name, identity, data, fold, settings, folder, accelerator))
-            say(fold_line(results[-1]))
-        scores[name] = score([_truth_and_prediction(result) for result in results], settings.seed)
-        counts[name] = measure(name, settings.encoder, settings.max_frames)
-        write_curves(out / name, results)
-        say(f"\n{name}: {scores_line(scores[name])}\n\n{tables.confusion(scores[name])}\n")
-    write_json(out / "summary.json", {n: {**asdict(scores[n]), **asdict(counts[n])} for n in methods})
+    with lock(out):
+        for name in methods:
+            results = []
+            for fold in chosen:
+                folder = out / name / f"fold-{fold.number:02d}"
+                results.append(run_cell(name, {}, own, "loso", fold, settings, folder, accelerator))
+                say(fold_line(results[-1]))
+            scores[name] = score([_truth_and_prediction(result) for result in results], settings.seed)
+            counts[name] = measure(name, settings.encoder, settings.max_frames)
+            write_curves(out / name, results)
+            say(f"\n{name}: {scores_line(scores[name])}\n\n{tables.confusion(scores[name])}\n")
+        finished = sorted(out.glob(f"*/fold-*/{RESULT_NAME}"))  # those of earlier calls too
+        write_lines(
+            out / LINES_NAME, [{"folder": p.parent.relative_to(out).as_posix(), **read_json(p)} for p in finished]
+        )
+        write_json(out / "summary.json", {n: {**asdict(scores[n]), **asdict(counts[n])} for n in methods})
     say(tables.comparison(scores, counts))
-    say(f"\nWA is accuracy over all utterances, F1 is macro; the interval is a bootstrap over utterances.\nwrote {out}")
+    say(
+        f"\nWA is accuracy over all utterances, F1 is macro; the interval is a bootstrap over utterances.\nwrote {out}; "
+        f"dsnet report {out} makes a page of it"
+    )
     return scores
 
 
@@ -151,6 +163,16 @@ def fingerprint(corpus: Corpus) -> str:
     return hashlib.sha256(rows.encode()).hexdigest()[:16]
 
 
+def identify(corpus: Corpus, name: str) -> dict[str, Any]:
+    """What identifies a corpus in a record, under the name that it has there."""
+    return {
+        "name": name,
+        "corpus": corpus.info.name,
+        "utterances": len(corpus.utterances),
+        "sha256": fingerprint(corpus),
+    }
+
+
 def _truth_and_prediction(result: dict[str, Any]) -> tuple[list[int], list[int]]:
-    predictions = result["predictions"]
-    return [p["truth"] for p in predictions], [p["prediction"] for p in predictions]
+    own = result["tests"][result["cell"]["corpus"]["name"]]["speakers"].values()
+    return [int(digit) for s in own for digit in s["truth"]], [int(digit) for s in own for digit in s["predicted"]]

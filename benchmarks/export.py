@@ -112,8 +112,8 @@ def export_model(checkpoint: Path, form: str, out: Path | None = None) -> Export
 
     Raises:
         CheckpointError: see :func:`load_model`.
-        RunError: an unknown format, a package that is missing, an encoder that cannot be exported, or logits that differ
-            by more than ``TOLERANCE``.
+        RunError: an unknown format, a package that is missing, a method that takes neutral speech in inference (DSC), an
+            encoder that cannot be exported, or logits that differ by more than ``TOLERANCE``.
     """
     if form not in FILE_NAMES:
         near = get_close_matches(form, FILE_NAMES, n=1)
@@ -122,6 +122,11 @@ def export_model(checkpoint: Path, form: str, out: Path | None = None) -> Export
     if form == "onnx":
         _need_onnx()
     method, record = load_model(checkpoint)
+    if method.neutral_in_inference:
+        raise RunError(
+            f"{record['method']} hears a neutral recording of the speaker beside each utterance, and an exported file has "
+            "one input; use 'dsnet predict --neutral', or export another method"
+        )
     model = nn.Sequential(*method.inference_modules()).eval().requires_grad_(False)
     beside = checkpoint if checkpoint.is_dir() else checkpoint.parent
     out = beside / FILE_NAMES[form] if out is None else out / FILE_NAMES[form] if out.is_dir() else out

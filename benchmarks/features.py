@@ -60,7 +60,7 @@ def log_mel_of(path: Path, max_frames: int) -> Tensor:
         except (SafetensorError, KeyError):
             pass  # a damaged entry is computed again and replaced
     features = log_mel(read_audio(path), max_frames)
-    write_bytes(entry, save({"features": features}))
+    write_bytes(entry, save({"features": features}), durable=False)  # thousands of them, each to be had again
     return features
 
 
@@ -82,13 +82,20 @@ def extract(
     """
     found: list[Tensor | None] = []
     problems: dict[Path, str] = {}
-    for path in tqdm(list(paths), desc="features", unit="file", mininterval=1, leave=False):
-        try:
-            if input_kind == "waveform":
-                found.append(cut_waveform(read_audio(path), max_frames))
-            else:
-                found.append(log_mel_of(path, max_frames))
-        except AudioError as error:
-            found.append(None)
-            problems[path] = str(error).removeprefix(f"{path}: ")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(
+        1
+    )  # the work on a file is small, and several threads wait for each other where cores are shared
+    try:
+        for path in tqdm(list(paths), desc="features", unit="file", mininterval=1, leave=False):
+            try:
+                if input_kind == "waveform":
+                    found.append(cut_waveform(read_audio(path), max_frames))
+                else:
+                    found.append(log_mel_of(path, max_frames))
+            except AudioError as error:
+                found.append(None)
+                problems[path] = str(error).removeprefix(f"{path}: ")
+    finally:
+        torch.set_num_threads(threads)
     return found, problems

@@ -1,17 +1,20 @@
 """Writing files so that a killed process or a full disk never leaves half of one."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from benchmarks.errors import RunError
 from dsnet_plugin import CheckpointError
 from dsnet_plugin.serialization import write_bytes
 
+LOCK_NAME = "lock"
 RECORD = "dsnet"
 """The key of a safetensors file's metadata that holds its JSON record."""
 
@@ -31,6 +34,24 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise CheckpointError(f"{path} is damaged ({error}): delete it to compute it again") from error
+
+
+def write_lines(path: Path, records: Sequence[Any]) -> None:
+    """Writes JSON Lines, one record a line, whole or not at all."""
+    write_bytes(path, "".join(json.dumps(record) + "\n" for record in records).encode())
+
+
+def lock(folder: Path) -> Any:
+    """A context in which this process alone writes to a run's folder; the system lets go of it, however a process ends.
+
+    Raises:
+        RunError: another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        return FileLock(folder / LOCK_NAME).acquire(timeout=0)
+    except Timeout:
+        raise RunError(f"another run is writing to {folder}: wait for it, or choose another --out") from None
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], record: Any) -> None:

@@ -1,6 +1,6 @@
 """Speaker-independent protocols: who trains, who validates, who is tested (section 4.3)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from benchmarks.corpora import Utterance
@@ -11,15 +11,26 @@ from benchmarks.errors import SplitError
 class Fold:
     """One split: indices into the list of utterances it was made from.
 
-    ``number`` counts folds from 0 in the order of the test speakers' names.
+    ``number`` counts folds from 0 in the order of the names of what is left out, ``test_speakers`` and
+    ``validation_speakers`` are in the order of their names.
     """
 
     number: int
-    test_speaker: str
-    validation_speaker: str
+    test_speakers: tuple[str, ...]
+    validation_speakers: tuple[str, ...]
     train: list[int]
     validation: list[int]
     test: list[int]
+
+    @property
+    def test_speaker(self) -> str:
+        """Who is tested, as records and lines of text say it: ``"Ses01F"``, ``"Ses01F+Ses01M"``."""
+        return "+".join(self.test_speakers)
+
+    @property
+    def validation_speaker(self) -> str:
+        """Who validates, in the same form."""
+        return "+".join(self.validation_speakers)
 
 
 def check_disjoint(fold: Fold, utterances: Sequence[Utterance]) -> None:
@@ -54,17 +65,59 @@ def leave_one_speaker_out(utterances: Sequence[Utterance]) -> list[Fold]:
             f"{len(speakers)} speakers ({', '.join(speakers)}): leaving one speaker out needs at least 3, one to test, "
             "one to validate, one to train"
         )
+    groups = [utterance.speaker for utterance in utterances]
     folds = []
     for number, test in enumerate(speakers):
         validation = _partner(test, utterances) or speakers[(number + 1) % len(speakers)]
-        sides: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
-        for i, utterance in enumerate(utterances):
-            side = {test: "test", validation: "validation"}.get(utterance.speaker, "train")
-            sides[side].append(i)
-        fold = Fold(number, test, validation, **sides)
-        check_disjoint(fold, utterances)
-        folds.append(fold)
+        folds.append(_leave_out(number, utterances, groups, test, validation))
     return folds
+
+
+def leave_one_session_out(utterances: Sequence[Utterance]) -> list[Fold]:
+    """One fold a session, in the order of their names: all its speakers test, those of the next session validate.
+
+    After the last session comes the first. All others train.
+
+    Raises:
+        SplitError: fewer than three sessions, an utterance without one, or a speaker in two.
+    """
+    if without := [utterance.key for utterance in utterances if not utterance.session]:
+        raise SplitError(
+            f"{len(without)} of {len(utterances)} utterances have no session, such as {without[0]}; leaving one session "
+            "out needs the session of each: leave one speaker out instead"
+        )
+    groups = [str(utterance.session) for utterance in utterances]
+    sessions = sorted(set(groups))
+    if len(sessions) < 3:
+        raise SplitError(
+            f"{len(sessions)} sessions ({', '.join(sessions)}): leaving one session out needs at least 3, one to test, "
+            "one to validate, one to train"
+        )
+    return [
+        _leave_out(number, utterances, groups, test, sessions[(number + 1) % len(sessions)])
+        for number, test in enumerate(sessions)
+    ]
+
+
+PROTOCOLS: dict[str, Callable[[Sequence[Utterance]], list[Fold]]] = {
+    "loso": leave_one_speaker_out,
+    "session": leave_one_session_out,
+}
+"""The protocols within one corpus, by the name that the command line takes."""
+
+
+def _leave_out(number: int, utterances: Sequence[Utterance], groups: Sequence[str], test: str, validation: str) -> Fold:
+    """The fold whose test and validation sides are the utterances of one group each (a speaker, a session)."""
+    sides: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
+    for i, group in enumerate(groups):
+        sides[{test: "test", validation: "validation"}.get(group, "train")].append(i)
+    fold = Fold(number, _speakers(sides["test"], utterances), _speakers(sides["validation"], utterances), **sides)
+    check_disjoint(fold, utterances)
+    return fold
+
+
+def _speakers(side: Sequence[int], utterances: Sequence[Utterance]) -> tuple[str, ...]:
+    return tuple(sorted({utterances[i].speaker for i in side}))
 
 
 def _partner(speaker: str, utterances: Sequence[Utterance]) -> str | None:

@@ -14,7 +14,8 @@ class TrainingSettings:
 
     ``encoder`` is a name that :func:`backbones.create_encoder` takes; ``max_frames`` are frames of 10 ms; ``patience`` is the number of epochs in a row without a lower validation loss after
     which the learning rate is halved; ``precision`` is ``"fp32"`` or ``"bf16"`` (autocast); ``missing_neutral`` says what
-    happens to training speakers without neutral speech, see :class:`dsnet_plugin.NeutralReferences`.
+    happens to training speakers without neutral speech, see :class:`dsnet_plugin.NeutralReferences`; ``compile`` puts the
+    encoder through ``torch.compile``.
     """
 
     encoder: str = "cnn"
@@ -26,6 +27,7 @@ class TrainingSettings:
     precision: str = "fp32"
     missing_neutral: str = "error"
     seed: int = 0
+    compile: bool = False
 
 
 def check_same(cell: dict[str, Any], found: dict[str, Any], folder: Path) -> None:

@@ -51,7 +51,7 @@ def confusion(scores: Scores) -> str:
 
 
 def complexity(counts: Sequence[Complexity], beside_paper: bool = True) -> str:
-    """Table 3: what was counted, and in brackets what the paper prints, which is of its CNN."""
+    """Table 3: what was counted, and in brackets what the paper prints, of its CNN and four methods."""
     rows = []
     for found in counts:
         row = [
@@ -60,8 +60,7 @@ def complexity(counts: Sequence[Complexity], beside_paper: bool = True) -> str:
             f"{found.inference_parameters:,}",
             f"{found.inference_macs / 1e9:.4f}G",
         ]
-        if beside_paper:
-            printed = PAPER_TABLE_3[found.method]
+        if beside_paper and (printed := PAPER_TABLE_3.get(found.method)):
             row = [f"{own} ({paper:.2f}{unit})" for own, paper, unit in zip(row, printed, "MGMG", strict=True)]
         rows.append([found.method, *row])
     header = ["method", "training params", "training MACs", "inference params", "inference MACs"]

@@ -5,8 +5,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from benchmarks.methods.base import Method
-from dsnet_plugin import DisentangleConfig, DisentangleHead, DisentangleOutput
+from benchmarks.methods.base import Method, Speakers
+from dsnet_plugin import DisentangleConfig, DisentangleHead, DisentangleOutput, NeutralReferences
 
 
 class DSNet(Method):
@@ -15,14 +15,20 @@ class DSNet(Method):
     Args:
         encoder: E, with ``num_features``.
         num_classes: the number of emotions.
+        strategy: how a speaker's neutral reference is chosen, and
+        references: how many are averaged, see :class:`dsnet_plugin.NeutralReferences`.
         config: the fields of a :class:`DisentangleConfig`.
     """
 
     name = "dsnet"
     needs_neutral = True
 
-    def __init__(self, encoder: Any, num_classes: int, **config: Any) -> None:
+    def __init__(
+        self, encoder: Any, num_classes: int, strategy: Any = "random", references: int = 1, **config: Any
+    ) -> None:
         super().__init__(encoder, num_classes)
+        self.strategy = strategy
+        self.references = references
         self.head = DisentangleHead(encoder.num_features, num_classes, DisentangleConfig(**config))
 
     def forward(
@@ -46,9 +52,26 @@ class DSNet(Method):
         output: DisentangleOutput = self.head(h, labels, h_n, neutral_index, neutral_mask)
         return output
 
+    def pairing(self, speakers: Speakers) -> NeutralReferences:
+        """One reference a speaker, who is not trained on (section 4.2)."""
+        return NeutralReferences(
+            speakers.names,
+            speakers.neutral,
+            self.strategy,
+            self.references,
+            speakers.seed,
+            speakers.missing,
+            speakers.features() if self.strategy == "medoid" else None,
+        )
+
+    def spaces(self, inputs: Any, **neutral: Tensor) -> dict[str, Tensor]:
+        """h and the two subspaces."""
+        h = self.encoder(inputs)
+        return {"h": h, "z_er": self.head.p_er(h), "z_ei": self.head.p_ei(h)}
+
     def config(self) -> dict[str, Any]:
-        """The head's :class:`DisentangleConfig`."""
-        return asdict(self.head.config)
+        """The choice of references and the head's :class:`DisentangleConfig`."""
+        return {"strategy": self.strategy, "references": self.references, **asdict(self.head.config)}
 
     def inference_modules(self) -> list[nn.Module]:
         """E, P_er and C: the restorer and P_ei are there for training alone."""

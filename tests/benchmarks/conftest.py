@@ -41,8 +41,8 @@ def dsnet(monkeypatch, capsys):
         capsys.readouterr()
         status = run_app()
         captured = capsys.readouterr()
-        # A progress bar that has ended leaves blanks and carriage returns.
-        lines = [line.strip() for line in captured.err.replace("\r", "\n").splitlines()]
+        # A progress bar that has ended leaves blanks and carriage returns, one below another moves of the cursor.
+        lines = [line.strip() for line in captured.err.replace("\r", "\n").replace("\x1b[A", "").splitlines()]
         return status, captured.out, [line for line in lines if line and "it/s" not in line and "%|" not in line]
 
     return call

@@ -40,7 +40,8 @@ def test_training_two_methods_prints_folds_scores_and_a_comparison_and_writes_th
         low, high = scores["interval"]
         assert row[4].strip() == f"{scores['uar']:.2f} [{low:.2f}, {high:.2f}]"
         results = [json.loads((tmp_path / name / f"fold-0{k}/result.json").read_text()) for k in (0, 2)]
-        hits = [p["truth"] == p["prediction"] for r in results for p in r["predictions"]]
+        rows = [json.loads((tmp_path / name / f"fold-0{k}/predictions.json").read_text()) for k in (0, 2)]
+        hits = [p["truth"] == p["prediction"] for own in rows for p in own["synthetic"]]
         assert scores["accuracy"] == pytest.approx(100 * np.mean(hits))
         assert scores["fold_uar"] == pytest.approx(np.mean([r["uar"] for r in results]))
         assert sum(map(sum, scores["confusion"])) == 24
@@ -124,9 +125,8 @@ def test_predict_takes_any_rate_and_channel_count_and_gives_probabilities(dsnet,
 
 
 def test_predict_gives_the_probabilities_of_the_training_run(dsnet, checkpoint, small_root):
-    result = json.loads((checkpoint / "result.json").read_text())
     files = {path.stem: path for path in small_root.rglob("*.wav")}
-    chosen = result["predictions"][:5]
+    chosen = json.loads((checkpoint / "predictions.json").read_text())["synthetic"][:5]
     _, out, _ = dsnet("predict", checkpoint / "best.safetensors", *(files[p["key"]] for p in chosen), "--json")
     for p, found in zip(chosen, json.loads(out), strict=True):
         assert list(found["probabilities"].values()) == pytest.approx(p["probabilities"], abs=1e-5)
@@ -156,7 +156,10 @@ def test_predict_keeps_what_it_can_and_names_each_file_that_it_cannot_read(dsnet
         (("train", "--corpus", "ravdess", "--root", "{empty}"), "nothing of RAVDESS"),
         (("train", "--corpus", "manifest", "--root", "{manifest}"), "'joyless'"),
         (("train", "--corpus", "synthetic", "--root", "{small}", "--folds", "9"), "numbers from 0 to 3"),
-        (("train", "--corpus", "synthetic", "--root", "{small}", "--method", "dsnett"), "unknown method dsnett"),
+        (
+            ("train", "--corpus", "synthetic", "--root", "{small}", "--method", "dsnett"),
+            "unknown method 'dsnett'; did you mean dsnet?",
+        ),
         (("train", "--corpus", "synthetic", "--correlation", "1.5"), "correlation=1.5"),
         (("train", "--corpus", "emodb", "--root", ".", "--correlation", "0.5"), "synthetic alone"),
         (("predict", "{text}", "a.wav"), "not a safetensors file"),
@@ -206,6 +209,9 @@ def test_complexity_prints_the_computed_counts_beside_the_papers(dsnet):
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in out.splitlines() if line.startswith("| ")]
     assert ["baseline", "1,227,140 (1.23M)", "1.9754G (1.98G)", "1,227,140 (1.23M)", "1.9754G (1.98G)"] in rows
     assert ["dsnet", "1,622,020 (1.63M)", "3.9511G (3.95G)", "1,326,020 (1.33M)", "1.9755G (1.98G)"] in rows
+    assert ["dsc", "2,437,444 (2.44M)", "3.9507G (3.95G)", "2,437,444 (2.44M)", "3.9507G (3.95G)"] in rows
+    assert ["isnet", "2,553,160 (2.56M)", "17.7783G (17.78G)", "1,326,020 (1.33M)", "1.9755G (1.98G)"] in rows
+    assert ["menan", "1,244,236", "3.9507G", "1,227,140", "1.9754G"] in rows
 
 
 def test_without_the_extra_the_command_says_which_to_install():

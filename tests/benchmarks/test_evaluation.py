@@ -4,7 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score
 
-from benchmarks.evaluation import score, uar, uar_interval
+from benchmarks.evaluation import score, uar
+from benchmarks.predictions import Predictions
+from benchmarks.statistics import interval_over_utterances
 
 LABELS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=4, max_size=60)
 
@@ -37,16 +39,11 @@ def test_one_fold_has_no_deviation():
     assert np.isnan(score([([0, 1, 2, 3], [0, 1, 2, 2])]).fold_std)
 
 
-def test_the_interval_agrees_with_a_bootstrap_written_out():
+def test_the_interval_is_of_the_pooled_utterances_and_of_the_seed():
     rng = np.random.default_rng(1)
-    truth = rng.integers(0, 4, 200)
-    predicted = np.where(rng.random(200) < 0.6, truth, rng.integers(0, 4, 200))
-    resamples = (rng.integers(0, 200, 200) for _ in range(2000))
-    expected = np.percentile([uar(truth[chosen], predicted[chosen]) for chosen in resamples], [2.5, 97.5])
-    assert uar_interval(truth, predicted) == pytest.approx(expected, abs=0.8)
-
-
-def test_the_interval_is_the_same_for_the_same_seed():
-    truth, predicted = np.array([0, 1, 2, 3] * 5), np.array([0, 1, 2, 2] * 5)
-    assert uar_interval(truth, predicted, seed=3) == uar_interval(truth, predicted, seed=3)
-    assert np.isnan(uar_interval(truth[:1], predicted[:1])).all()
+    truth = rng.integers(0, 4, 120)
+    predicted = np.where(rng.random(120) < 0.6, truth, rng.integers(0, 4, 120))
+    folds = [(truth[:50], predicted[:50]), (truth[50:], predicted[50:])]
+    pooled = Predictions(truth, predicted[None], np.array(["anna"] * 120))
+    for seed in (3, 4):
+        assert score(folds, seed).interval == interval_over_utterances(pooled, seed)

@@ -1,5 +1,4 @@
 import json
-import subprocess
 import sys
 
 import numpy as np
@@ -245,12 +244,3 @@ def test_without_onnxruntime_the_file_is_written_and_said_to_be_unchecked(dsnet,
     assert out.endswith("not checked, onnxruntime is not installed\n")
     monkeypatch.undo()
     compare(tmp_path / "model.onnx", "onnx", folds["baseline"], (16, 40))
-
-
-def test_inference_cost_prints_a_ratio():
-    arguments = ["--max-frames", "16", "--pairs", "3"]
-    command = [sys.executable, "-m", "benchmarks.inference_cost", *arguments]
-    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert "batch 8, 16 frames, fp32, 3 pairs" in out
-    ratio = float(out.splitlines()[-1].partition(" s: ")[2].split()[0])
-    assert 0.3 < ratio < 3

@@ -9,13 +9,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from benchmarks.batches import SpeechData
+from benchmarks.batches import Side, SpeechData
+from benchmarks.cell import CorpusData, run_cell
 from benchmarks.checkpoint import load_model
 from benchmarks.corpora.synthetic import SyntheticSettings, generate
 from benchmarks.errors import RunError
 from benchmarks.protocols import leave_one_speaker_out
 from benchmarks.settings import TrainingSettings
-from benchmarks.training import make_accelerator, predict, train_fold
+from benchmarks.testing import predict
+from benchmarks.training import make_accelerator
 from dsnet_plugin import NeutralReferenceError
 from tests.benchmarks.conftest import FRAMES
 
@@ -25,7 +27,12 @@ CORPUS = {"name": "small"}
 
 def train(name, data, folder, settings=SETTINGS, fold=1):
     accelerator = make_accelerator("cpu", settings.precision)
-    return train_fold(name, CORPUS, data, leave_one_speaker_out(data.utterances)[fold], settings, folder, accelerator)
+    chosen = leave_one_speaker_out(data.utterances)[fold]
+    return run_cell(name, {}, CorpusData(CORPUS, data), "loso", chosen, settings, folder, accelerator)
+
+
+def predictions(folder):
+    return json.loads((folder / "predictions.json").read_text())["small"]
 
 
 @pytest.fixture(scope="module", params=["baseline", "dsnet"])
@@ -35,14 +42,19 @@ def trained(request, small_data, tmp_path_factory):
 
 
 def test_every_test_utterance_is_predicted_once_and_with_its_own_label(trained, small_data):
-    _, result, _ = trained
+    _, result, folder = trained
+    rows = predictions(folder)
     by_key = {u.key: u for u in small_data.utterances}
-    assert sorted(p["key"] for p in result["predictions"]) == sorted(
-        k for k, u in by_key.items() if u.speaker == "spk01"
-    )
+    assert sorted(p["key"] for p in rows) == sorted(k for k, u in by_key.items() if u.speaker == "spk01")
     names = ["angry", "happy", "neutral", "sad"]
-    assert all(names[p["truth"]] == by_key[p["key"]].label for p in result["predictions"])
-    assert all(sum(p["probabilities"]) == pytest.approx(1, abs=1e-5) for p in result["predictions"])
+    assert all(names[p["truth"]] == by_key[p["key"]].label for p in rows)
+    assert all(sum(p["probabilities"]) == pytest.approx(1, abs=1e-5) for p in rows)
+    in_order = sorted(rows, key=lambda p: p["key"])
+    assert result["tests"]["small"]["speakers"]["spk01"] == {
+        "sex": by_key[rows[0]["key"]].sex,
+        "truth": "".join(str(p["truth"]) for p in in_order),
+        "predicted": "".join(str(p["prediction"]) for p in in_order),
+    }
 
 
 def test_the_epoch_is_the_one_of_the_best_validation_uar_and_then_the_lowest_task_loss(trained):
@@ -56,8 +68,9 @@ def test_the_checkpoint_gives_the_predictions_of_the_result(trained, small_data)
     name, result, folder = trained
     model, record = load_model(folder)
     fold = leave_one_speaker_out(small_data.utterances)[1]
-    found = predict(model, small_data, fold.test, SETTINGS.batch_size)
-    assert found.tolist() == [p["probabilities"] for p in result["predictions"]]
+    side = Side(small_data, fold.test, model)
+    found = predict(model, side, SETTINGS.batch_size, make_accelerator("cpu", "fp32"))
+    assert found.tolist() == [p["probabilities"] for p in predictions(folder)]
     assert (record["method"], record["epoch"]) == (name, result["best_epoch"])
 
 
@@ -103,7 +116,7 @@ def test_poisoned_test_labels_and_recordings_change_no_weight_and_no_choice(trai
 
 def test_a_finished_fold_is_read_and_not_trained_again(trained, small_data, monkeypatch):
     name, result, folder = trained
-    monkeypatch.setattr("benchmarks.training._train_epoch", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr("benchmarks.training.train_epoch", lambda *_: pytest.fail("trained again"))
     assert train(name, small_data, folder) == result
 
 
@@ -137,7 +150,8 @@ def test_training_speakers_without_neutral_speech_are_refused_by_name_dropped_or
     dropped = train("dsnet", data, tmp_path / "drop", replace(one, missing_neutral="drop"))
     masked = train("dsnet", data, tmp_path / "mask", replace(one, missing_neutral="mask"))
     assert masked["utterances"]["train"] - dropped["utterances"]["train"] == 9
-    assert list(masked["references"]) == ["spk00"]
+    assert masked["references"].keys() == {"spk00", "spk03"}
+    assert masked["references"]["spk03"] == []
 
 
 def test_a_validation_speaker_without_neutral_speech_has_no_calibration_loss(small_data, tmp_path):
@@ -200,10 +214,11 @@ def test_a_training_killed_twice_ends_with_the_numbers_of_an_undisturbed_one(tmp
     whole, killed = (
         json.loads((tmp_path / name / "dsnet/fold-01/result.json").read_text()) for name in ("whole", "killed")
     )
-    for part in ("uar", "best_epoch", "curves", "predictions"):
+    for part in ("uar", "best_epoch", "curves", "tests", "probes"):
         assert killed[part] == whole[part]
-    weights = [(tmp_path / name / "dsnet/fold-01/best.safetensors").read_bytes() for name in ("whole", "killed")]
-    assert weights[0] == weights[1]
+    for file in ("best.safetensors", "predictions.json", "spaces.safetensors"):
+        contents = [(tmp_path / name / "dsnet/fold-01" / file).read_bytes() for name in ("whole", "killed")]
+        assert contents[0] == contents[1]
 
 
 def test_a_fold_with_one_training_utterance_is_refused(small_data, tmp_path):

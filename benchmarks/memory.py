@@ -1,0 +1,38 @@
+"""The memory that tensors take."""
+
+import os
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+from torch.autograd.profiler import profile
+
+
+def size(tensors: Iterable[Tensor]) -> int:
+    """Bytes of tensors that share no memory."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def growth(run: Callable[[], object], device: torch.device) -> int:
+    """The bytes by which the memory of torch's tensors grows at the peak of a call.
+
+    On CUDA as its allocator counts. On the CPU from the profiler's record of every allocation and release: the process'
+    resident size would tell what the C library keeps for later and what ran before. Workspaces that oneDNN takes for
+    itself are in neither.
+    """
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        run()
+        torch.cuda.synchronize(device)
+        return torch.cuda.max_memory_allocated(device) - before
+    os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # else a line on stderr for CUDA's torch on a machine without a GPU
+    with profile(profile_memory=True) as record:
+        run()
+    changes = [event for event in record.kineto_results.events() if event.name() == "[memory]"]
+    grown = peak = 0
+    for change in sorted(changes, key=lambda event: event.start_ns()):
+        grown += change.nbytes()
+        peak = max(peak, grown)
+    return peak

@@ -1,0 +1,37 @@
+"""Neutral references that are trained on as well: those of the methods that compare DSNet with others (DSC, ISNet)."""
+
+from collections.abc import Sequence
+
+import torch
+
+from dsnet_plugin import NeutralBatch, NeutralReferences
+
+
+class KeptReferences(NeutralReferences):
+    """References that stay in the training set, so that which of them serve depends on the utterance.
+
+    Unlike DSNet's, which are taken out: a speaker of few neutral utterances would lose most of that class to them. A
+    subclass says in :meth:`beside` what stands beside an utterance; arguments and errors are those of
+    :class:`dsnet_plugin.NeutralReferences`.
+    """
+
+    def beside(self, utterance: int, epoch: int = 0) -> list[int]:
+        """The references of an utterance, as many for each, or none where it has none."""
+        raise NotImplementedError
+
+    def training_indices(self, epoch: int = 0) -> list[int]:
+        """All utterances but those of dropped speakers, in the order given."""
+        references = {i for speaker in self.speakers for i in self.of(speaker, epoch)}
+        return sorted({*super().training_indices(epoch), *references})
+
+    def batch(self, indices: Sequence[int], epoch: int = 0) -> NeutralBatch:
+        """The references of a batch of utterances, each distinct one once (K of them for N utterances)."""
+        chosen = [self.beside(i, epoch) for i in indices]
+        width = max(map(len, chosen), default=1) or 1
+        places = {reference: row for row, reference in enumerate(dict.fromkeys(r for own in chosen for r in own))}
+        index = torch.tensor([[places[r] for r in own] or [0] * width for own in chosen], dtype=torch.int64)
+        return NeutralBatch(
+            torch.tensor(list(places), dtype=torch.int64),
+            index[:, 0] if width == 1 else index,
+            torch.tensor([bool(own) for own in chosen], dtype=torch.bool),
+        )

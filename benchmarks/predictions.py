@@ -1,0 +1,107 @@
+"""What a method says of a corpus' test utterances, in the one form that every comparison takes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.corpora import EMOTIONS
+from benchmarks.errors import RunError
+
+_DIGITS = "".join(map(str, range(len(EMOTIONS))))
+
+
+class SpeakerRecord(TypedDict):
+    """A speaker's utterances, one digit each, an index into ``EMOTIONS``: truth ``"0123"``, predicted ``"0121"``.
+
+    ``sex`` is ``"F"``, ``"M"`` or None.
+    """
+
+    sex: str | None
+    truth: str
+    predicted: str
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a method says of M test utterances, R times.
+
+    A replica is one complete set of predictions: of one seed when the folds of a corpus are pooled, of one fold's model
+    and one seed when each model is tested on all of another corpus.
+
+    Args:
+        truth: labels, shape (M,), indices into ``EMOTIONS``.
+        predicted: the same for each replica, shape (R, M).
+        speaker: names, shape (M,).
+        sex: ``"F"``, ``"M"`` or None of each speaker; a speaker may be absent.
+
+    Raises:
+        RunError: nothing in it, shapes that do not fit, or a label that is no class.
+    """
+
+    truth: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+    speaker: NDArray[np.str_]
+    sex: Mapping[str, str | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        shapes = f"truth {self.truth.shape}, predicted {self.predicted.shape}, speaker {self.speaker.shape}"
+        utterances = self.truth.shape
+        if self.truth.ndim != 1 or self.predicted.shape[1:] != utterances or self.speaker.shape != utterances:
+            raise RunError(f"predictions of shapes {shapes}; expected (M,), (R, M), (M,)")
+        if self.predicted.size == 0:
+            raise RunError(f"predictions of shapes {shapes}; expected at least one replica of one utterance")
+        for name, labels in (("truth", self.truth), ("predicted", self.predicted)):
+            if not np.isin(labels, range(len(EMOTIONS))).all():
+                raise RunError(f"{name}: labels {labels.min()} to {labels.max()}; expected 0 to {len(EMOTIONS) - 1}")
+
+    @classmethod
+    def from_records(cls, replicas: Sequence[Mapping[str, SpeakerRecord]]) -> "Predictions":
+        """Joins the replicas' records, each a ``SpeakerRecord`` by speaker.
+
+        A speaker's utterances stand in the same order in all of them, the speakers in any: here they go by name.
+
+        Raises:
+            RunError: no record, a text that is no row of labels, or replicas of different utterances.
+        """
+        if not replicas:
+            raise RunError("no predictions; expected the record of at least one replica")
+        found = [cls._from_record(record) for record in replicas]
+        for other in found[1:]:
+            check_aligned(found[0], other)
+        predicted = np.concatenate([replica.predicted for replica in found])
+        return cls(found[0].truth, predicted, found[0].speaker, found[0].sex)
+
+    @classmethod
+    def _from_record(cls, record: Mapping[str, SpeakerRecord]) -> "Predictions":
+        names = sorted(record)
+        for name in names:
+            truth, predicted = record[name]["truth"], record[name]["predicted"]
+            if len(truth) != len(predicted) or set(truth + predicted) - set(_DIGITS):
+                raise RunError(
+                    f"speaker {name}: truth {truth[:20]!r} ({len(truth)}), predicted {predicted[:20]!r} "
+                    f"({len(predicted)}); expected as many digits, of {_DIGITS}"
+                )
+        return cls(
+            np.array([int(digit) for name in names for digit in record[name]["truth"]], dtype=np.int64),
+            np.array([[int(digit) for name in names for digit in record[name]["predicted"]]], dtype=np.int64),
+            np.repeat(np.array(names, dtype=np.str_), [len(record[name]["truth"]) for name in names]),
+            {name: record[name]["sex"] for name in names},
+        )
+
+
+def check_aligned(a: Predictions, b: Predictions) -> None:
+    """Refuses to compare predictions of different utterances.
+
+    Raises:
+        RunError: names a speaker in whom they differ.
+    """
+    for name in sorted({*a.speaker.tolist(), *b.speaker.tolist()}):
+        first, second = (predictions.truth[predictions.speaker == name] for predictions in (a, b))
+        if not np.array_equal(first, second):
+            seen = "other labels" if len(first) == len(second) else f"{len(first)} and {len(second)} utterances"
+            raise RunError(f"speaker {name}: {seen}; predictions can be compared on the same utterances alone")
+    if not np.array_equal(a.speaker, b.speaker):
+        raise RunError("the same utterances in another order; predictions can be compared in the same order alone")

@@ -1,0 +1,5 @@
+"""The report of a benchmark: tables, figures, and one page, all from the lines of finished cells."""
+
+from benchmarks.report.build import write_report
+
+__all__ = ["write_report"]

@@ -1,0 +1,111 @@
+"""A report from finished cells: one page, and each table and figure as files."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks.methods import METHODS
+from benchmarks.report.about import budget_line, what_was_run
+from benchmarks.report.cells import Cell, read_runs
+from benchmarks.report.columns import columns
+from benchmarks.report.cost import complexity_table, encoder_cost_table, encoder_uar_table, fitting_speeds
+from benchmarks.report.encoder_section import encoder_section
+from benchmarks.report.formats import escape_markdown, latex, markdown, to_csv
+from benchmarks.report.page import render_page
+from benchmarks.report.rows import BASELINE, OURS, sort_rows
+from benchmarks.report.section import Section, name_files
+from benchmarks.report.table import Table
+from dsnet_plugin.serialization import write_bytes
+
+PAGE_NAME = "report.html"
+
+
+def write_report(runs: Sequence[Path], out: Path | None = None, say: Callable[[str], None] = print) -> Path:
+    """Writes ``OUT/report.html``, ``OUT/tables.md``, ``OUT/tables/*.tex`` and ``*.csv``, ``OUT/figures/*.png`` and ``*.svg``.
+
+    Args:
+        runs: run folders, or files of their lines.
+        out: the folder; ``report`` in the first run's folder if None.
+        say: gets a line on each section.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        RunError: nothing there, a damaged line, or no finished cell.
+    """
+    found = read_runs(runs)
+    first = runs[0] if runs[0].is_dir() else runs[0].parent
+    folder = out or first / "report"
+    sections = []
+    for title, make in _planned(found.cells, found.speeds):
+        say(title)
+        sections.append(make())
+    name_files(sections)
+    for section in sections:
+        for item in section.items:
+            if isinstance(item, Table):
+                write_bytes(folder / "tables" / f"{item.name}.tex", latex(item, section.where).encode())
+                write_bytes(folder / "tables" / f"{item.name}.csv", to_csv(item).encode())
+            else:
+                write_bytes(folder / "figures" / f"{item.name}.png", item.png)
+                write_bytes(folder / "figures" / f"{item.name}.svg", item.svg)
+    write_bytes(folder / "tables.md", _markdown(sections).encode())
+    page = render_page(what_was_run(found.cells), found.remarks, sections)
+    write_bytes(folder / PAGE_NAME, page.encode())
+    return folder / PAGE_NAME
+
+
+def _planned(cells: Sequence[Cell], speeds: Sequence[dict[str, Any]]) -> Iterator[tuple[str, Callable[[], Section]]]:
+    """The sections in their order, by their titles."""
+    by_budget = _grouped(cells, lambda cell: json.dumps(cell.budget, sort_keys=True))
+    for i, own in enumerate(by_budget, 1):
+        budget = budget_line(own[0].budget)
+        number = [f"budget {i}"] if len(by_budget) > 1 else []
+        by_encoder = _grouped(own, lambda cell: cell.encoder)
+        for part in by_encoder:
+            where = ", ".join([*([part[0].encoder] if len(by_encoder) > 1 else []), *number])
+            title = f"Results: {where}" if where else "Results"
+            yield title, partial(encoder_section, title, budget, where, part)
+        if len(by_encoder) > 1 or fitting_speeds(own[0].budget, speeds):
+            title = ": ".join(["Encoders" if len(by_encoder) > 1 else "Speed", *number])
+            yield title, partial(_encoders, title, budget, ", ".join(number), by_encoder, speeds)
+    present = {cell.method for cell in cells}
+    if methods := [method for method in METHODS if method in present]:
+        yield "Complexity", lambda: Section("Complexity", items=[complexity_table("table-3", methods)])
+
+
+def _grouped(cells: Sequence[Cell], key: Callable[[Cell], str]) -> list[list[Cell]]:
+    groups: dict[str, list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault(key(cell), []).append(cell)
+    return list(groups.values())
+
+
+def _encoders(
+    title: str, budget: str, where: str, by_encoder: Sequence[Sequence[Cell]], speeds: Sequence[dict[str, Any]]
+) -> Section:
+    """What DSNet costs and gains on each encoder."""
+    section = Section(title, budget, where)
+    pairs = {}
+    for cells in by_encoder:
+        rows = sort_rows(cells).comparison
+        if BASELINE in rows and OURS in rows:
+            pairs[cells[0].encoder] = columns({BASELINE: rows[BASELINE], OURS: rows[OURS]})
+    if len(pairs) > 1:
+        section.items.append(encoder_uar_table("encoders-uar", "DSNet on each encoder: UAR in percent", pairs))
+    encoders = [cells[0].encoder for cells in by_encoder]
+    settings = by_encoder[0][0].budget
+    section.items.append(encoder_cost_table("encoders-cost", "Cost on each encoder", encoders, settings, speeds))
+    return section
+
+
+def _markdown(sections: Sequence[Section]) -> str:
+    blocks = ["# DSNet benchmark"]
+    for section in sections:
+        blocks.append(f"## {escape_markdown(section.title)}")
+        blocks += [escape_markdown(text) for text in (section.budget, *section.remarks) if text]
+        blocks += [markdown(item) for item in section.items if isinstance(item, Table)]
+    return "\n\n".join(blocks) + "\n"

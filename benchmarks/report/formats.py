@@ -1,0 +1,131 @@
+"""A table as Markdown, as LaTeX (booktabs) and as CSV; whatever comes from data is escaped."""
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from math import isnan
+
+from benchmarks import tables
+from benchmarks.report.table import Interval, Number, Table, Value, parts
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "[": "{[}",  # after a line's end it would begin an option
+    "±": r"$\pm$",
+    "†": r"$\dagger$",
+    "‡": r"$\ddagger$",
+    "\n": " ",
+}
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|#~])")
+_NUMBERED = re.compile(r"^Table \d+\. ")
+_SUBCOLUMNS = ("", " sd", " low", " high", " marks", " paper")
+
+
+def markdown(table: Table) -> str:
+    """Title, notes and the table, for a document or a terminal."""
+    rows = [[_markdown_cell(value) for value in row] for row in (*table.rows, *table.foot)]
+    blocks = [f"### {escape_markdown(table.title)}"]
+    blocks += [f"**{escape_markdown(text)}**" for text in table.warnings]
+    blocks += map(escape_markdown, table.notes)
+    blocks.append(tables.markdown([escape_markdown(name) for name in table.header], rows, table.left))
+    return "\n\n".join(blocks)
+
+
+def escape_markdown(text: str) -> str:
+    """Text in which no character has a meaning of Markdown's or HTML's."""
+    return _MARKDOWN.sub(r"\\\1", " ".join(text.split())).replace("&", "&amp;")
+
+
+def latex(table: Table, where: str = "") -> str:
+    """A ``table`` environment; needs the package booktabs. ``where`` tells its caption from those of other sections.
+
+    LaTeX numbers tables itself, so that the paper's number at the title's begin is left out.
+    """
+    aligned = "l" * table.left + "r" * (len(table.header) - table.left)
+    rows = [" & ".join(map(_latex_cell, row)) + r" \\" for row in table.rows]
+    foot = [" & ".join(map(_latex_cell, row)) + r" \\" for row in table.foot]
+    title = _NUMBERED.sub("", table.title)
+    title += f" ({where})." if where else "."
+    caption = " ".join([title, *table.warnings, *table.notes])
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{escape_latex(caption)}}}",
+        rf"\label{{tab:{table.name}}}",
+        rf"\begin{{tabular}}{{{aligned}}}",
+        r"\toprule",
+        " & ".join(map(escape_latex, table.header)) + r" \\",
+        r"\midrule",
+        *rows,
+        *([r"\midrule", *foot] if foot else []),
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def escape_latex(text: str) -> str:
+    """Text in which no character has a meaning of LaTeX's."""
+    return "".join(_LATEX.get(character, character) for character in text)
+
+
+def to_csv(table: Table) -> str:
+    """The numbers in full: deviation, interval and marks in columns of their own, nothing where there is no number."""
+    everything = (*table.rows, *table.foot)
+    spread = [_columns([row[i] for row in everything]) for i in range(len(table.header))]
+    header = [f"{name}{_SUBCOLUMNS[i]}" for name, used in zip(table.header, spread, strict=True) for i in used]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    for row in everything:
+        writer.writerow([_plain(value)[i] for value, used in zip(row, spread, strict=True) for i in used])
+    return text.getvalue()
+
+
+def _markdown_cell(value: Value) -> str:
+    number, *rest, marks = parts(value)
+    text = escape_markdown(number)
+    if isinstance(value, Number) and value.bold:
+        text = f"**{text}**"
+    return " ".join([text, *(escape_markdown(part) for part in (*rest, marks) if part)])
+
+
+def _latex_cell(value: Value) -> str:
+    number, sd, beside, marks = map(escape_latex, parts(value))
+    if isinstance(value, Number) and value.bold:
+        number = rf"\textbf{{{number}}}"
+    raised = rf"\textsuperscript{{{marks}}}" if marks else ""
+    return " ".join(part for part in (number + raised, sd, beside) if part)
+
+
+def _columns(values: Sequence[Value]) -> list[int]:
+    """Which sub-columns a column of the CSV needs: those for which a row has something, at least one."""
+    return [i for i in range(len(_SUBCOLUMNS)) if any(_plain(value)[i] for value in values)] or [0]
+
+
+def _plain(value: Value) -> tuple[str, ...]:
+    if isinstance(value, Interval):
+        return ("", "", *_numbers(value.low, value.high), "", "")
+    if not isinstance(value, Number):
+        return (value or "", "", "", "", "", "")
+    low, high = value.interval or (None, None)
+    return (*_numbers(value.value, value.sd, low, high), value.marks, *_numbers(value.paper))
+
+
+def _numbers(*values: float | None) -> Iterator[str]:
+    for value in values:
+        yield "" if value is None or isnan(value) else repr(float(value))

@@ -1,0 +1,88 @@
+"""Which cells make which row of which table."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmarks.methods import METHODS, VARIANTS
+from benchmarks.report.cells import Cell
+
+OURS = "dsnet"
+BASELINE = "baseline"
+_NEUTRAL_SETTINGS = {"strategy", "references"}
+
+_ORDER = [name for base in METHODS for name in (base, *(own for own, (other, _) in VARIANTS.items() if other == base))]
+
+Rows = dict[str, list[Cell]]
+"""Cells by the name of their row, in the order of the table."""
+
+
+@dataclass
+class Studies:
+    """The rows of each table of one encoder and one budget.
+
+    ``comparison``: the methods (Table 2). The others have DSNet first: ``ablation`` (Table 4), ``neutral`` with other
+    choices of neutral references, ``losses`` with other losses. ``remarks`` say where a name is not what it seems.
+    """
+
+    comparison: Rows = field(default_factory=dict)
+    ablation: Rows = field(default_factory=dict)
+    neutral: Rows = field(default_factory=dict)
+    losses: Rows = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+
+
+def sort_rows(cells: Sequence[Cell]) -> Studies:
+    """Sorts the cells of one encoder and one budget into the tables.
+
+    A method with several settings is in the comparison under its own name with those that its name labels, else with
+    those that come first; other settings of DSNet are studies of their own, other settings of any other method further
+    rows of the comparison, under their labels.
+    """
+    studies = Studies()
+    variants: dict[str, list[list[Cell]]] = {}
+    for own in _by_settings(cells):
+        variants.setdefault(own[0].method, []).append(own)
+    for method in dict.fromkeys([*_ORDER, *variants]):
+        if method not in variants:
+            continue
+        main, *others = sorted(variants[method], key=lambda own: own[0].label != method)
+        if main[0].label != method:
+            studies.remarks.append(
+                f"{method} stands for the settings labelled {main[0].label!r}; none is labelled {method}"
+            )
+        named = {method: main}
+        for own in others:
+            named[_name(own[0], main[0], named)] = own
+        if VARIANTS.get(method, ("",))[0] == OURS:
+            studies.ablation |= named
+        elif method == OURS:
+            studies.comparison[OURS] = main
+            for name, own in list(named.items())[1:]:
+                (studies.neutral if _differing(own[0], main[0]) <= _NEUTRAL_SETTINGS else studies.losses)[name] = own
+        else:
+            studies.comparison |= named
+    for study in ("ablation", "neutral", "losses"):
+        if getattr(studies, study) and OURS in studies.comparison:
+            setattr(studies, study, {OURS: studies.comparison[OURS], **getattr(studies, study)})
+    return studies
+
+
+def _by_settings(cells: Sequence[Cell]) -> list[list[Cell]]:
+    found: dict[str, list[Cell]] = {}
+    for cell in cells:
+        found.setdefault(json.dumps([cell.method, cell.label, cell.config], sort_keys=True), []).append(cell)
+    return list(found.values())
+
+
+def _name(cell: Cell, main: Cell, taken: dict[str, Any]) -> str:
+    """The label, and where that is taken what differs from the main settings."""
+    if cell.label not in taken and cell.label not in METHODS:
+        return cell.label
+    differing = ", ".join(f"{key} {cell.config.get(key)}" for key in sorted(_differing(cell, main)))
+    return f"{cell.label} ({differing or cell.label})"
+
+
+def _differing(cell: Cell, main: Cell) -> set[str]:
+    return {key for key in cell.config.keys() | main.config.keys() if cell.config.get(key) != main.config.get(key)}

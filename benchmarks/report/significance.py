@@ -1,0 +1,94 @@
+"""The tests behind the marks: every row of a column against one or two others."""
+
+from collections.abc import Mapping, Sequence
+from typing import get_args
+
+from benchmarks.report.columns import Column
+from benchmarks.report.rows import BASELINE, OURS
+from benchmarks.report.table import Number, Table, Value
+from benchmarks.statistics import Unit, Versus, compare, holm, mean_uar, paired_permutation
+
+ALPHA = 0.05
+"""A mark stands where the p value over speakers, after Holm's adjustment, is not above it."""
+
+TO_FIRST, TO_BEST = "*", "†"
+
+Verdicts = dict[str, dict[str, Versus]]
+"""By row and mark, the row against what the mark stands for."""
+
+
+def against_baseline_and_best(column: Column) -> Verdicts:
+    """Every method against the baseline, and against the best that is not DSNet; nothing without a baseline."""
+    if BASELINE not in column.entries:
+        return {}
+    methods = {row: entry.predictions for row, entry in column.entries.items()}
+    verdicts: Verdicts = {}
+    for found in compare(methods, BASELINE, OURS):
+        own = verdicts.setdefault(found.method, {})
+        if found.baseline is not None:
+            own[TO_FIRST] = found.baseline
+        if found.best is not None and found.best.other != BASELINE:
+            own[TO_BEST] = found.best
+    return verdicts
+
+
+def against(column: Column, reference: str) -> Verdicts:
+    """Every row against one; nothing without that one."""
+    if reference not in column.entries:
+        return {}
+    other = column.entries[reference].predictions
+    tested = {row: entry.predictions for row, entry in column.entries.items() if row != reference}
+    p = {unit: holm([paired_permutation(own, other, unit) for own in tested.values()]) for unit in get_args(Unit)}
+    differences = {row: mean_uar(own) - mean_uar(other) for row, own in tested.items()}
+    return {
+        row: {TO_FIRST: Versus(reference, difference, float(p["utterance"][i]), float(p["speaker"][i]))}
+        for i, (row, difference) in enumerate(differences.items())
+    }
+
+
+def marks(verdicts: Verdicts, row: str) -> str:
+    """The marks that a row earns."""
+    return "".join(mark for mark, versus in verdicts.get(row, {}).items() if versus.p_speaker <= ALPHA)
+
+
+def statistics_table(
+    name: str, title: str, columns: Sequence[Column], verdicts: Mapping[str, Verdicts], first: str
+) -> Table:
+    """Differences in points of UAR, and the p values over utterances and over speakers.
+
+    Args:
+        name: of the table's files.
+        title: above it.
+        columns: what was compared.
+        verdicts: by the name of the column.
+        first: the row against which all others are tested; where a second one is in the verdicts, it has columns too.
+    """
+    second = any(TO_BEST in own for found in verdicts.values() for own in found.values())
+    rows = [
+        [column.name, row, *_against(own.get(TO_FIRST)), *(_against_best(own.get(TO_BEST)) if second else [])]
+        for column in columns
+        for row, own in verdicts[column.name].items()
+        if own
+    ]
+    header = ["tested on", "method", f"to {first}", f"p to {first} (utterances)", f"p to {first} (speakers)"]
+    if second:
+        header += ["best other", "to best", "p to best (utterances)", "p to best (speakers)"]
+    notes = [
+        "Differences in points of UAR, and p values of two-sided paired permutation tests after Holm's adjustment over the "
+        "methods of one corpus or pair. Over utterances: for these speakers. Over speakers: for speakers in general."
+    ]
+    fewest = min((column.speakers for column in columns if column.entries), default=0)
+    if fewest and 2 / 2**fewest > ALPHA / 10:
+        notes.append(f"{fewest} speakers can give no p value below {2 / 2**fewest:.4f}, before the adjustment.")
+    return Table(name, title, header, rows, notes=notes, left=2, folded=True)
+
+
+def _against(versus: Versus | None) -> list[Value]:
+    if versus is None:
+        return [None] * 3
+    p = (Number(value, form=".4f") for value in (versus.p_utterance, versus.p_speaker))
+    return [Number(versus.difference, form="+.2f"), *p]
+
+
+def _against_best(versus: Versus | None) -> list[Value]:
+    return [None if versus is None else versus.other, *_against(versus)]
