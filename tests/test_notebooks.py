@@ -1,0 +1,43 @@
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs_from_top_to_bottom_on_the_synthetic_corpus(path, tmp_path):
+    notebook = nbformat.read(path, as_version=4)
+    # An error in a cell is raised here, with its traceback.
+    NotebookClient(
+        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
+    ).execute()
+    assert all(cell.execution_count for cell in code_cells(notebook))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_is_committed_with_the_outputs_of_one_run_and_shows_a_picture(path):
+    cells = code_cells(nbformat.read(path, as_version=4))
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert not [output for output in outputs if output.output_type == "error"]
+    assert any("image/png" in output.get("data", {}) for output in outputs)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebooks_first_line_of_code_is_its_corpus(path):
+    first = code_cells(nbformat.read(path, as_version=4))[0].source
+    assert first.startswith("CORPUS = ")
+    assert "\n" not in first
+
+
+def test_there_are_five_and_the_list_names_them():
+    listed = (NOTEBOOKS[0].parent / "README.md").read_text()
+    assert [path.stem[:2] for path in NOTEBOOKS] == ["01", "02", "03", "04", "05"]
+    assert all(f"({path.name})" in listed for path in NOTEBOOKS)

@@ -1,0 +1,112 @@
+"""Every command of the README, run as it stands there, in a fresh folder with small corpora where it expects them."""
+
+import configparser
+import os
+import re
+import shlex
+import subprocess
+import sys
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.benchmarks.corpora.trees import iemocap_labels, msp_improv_labels, write
+
+PROJECT = Path(__file__).parent.parent
+README = (PROJECT / "README.md").read_text(encoding="utf-8")
+
+# What a command gets besides, so that its work is done in seconds; what it is stays as it is.
+SMALLER = {
+    "dsnet train": "--folds 0 --epochs 1 --max-frames 32",
+    "dsnet benchmark quick": "--time-budget 1s",
+    "dsnet benchmark cross": "--set folds=0 --set seeds=0 --set methods=baseline --set epochs=1 --set max_frames=32",
+    "dsnet complexity": "--max-frames 32",
+    "dsnet speed": "--max-frames 32 --batch-size 4 --rounds 1",
+    "dsnet demo": "--help",  # a server does not end; it is tested in tests/benchmarks/test_demo.py
+}
+
+
+def console_lines():
+    """The commands of all console blocks, without prompt and remark."""
+    blocks = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines() if line.startswith("$ ")]
+    return [re.split(r"\s+#", line[2:])[0].strip() for line in lines]
+
+
+def speech(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 6400), 16_000)
+    return path
+
+
+def fill(home, work):
+    """A RAVDESS, an IEMOCAP and an MSP-IMPROV of a few utterances, a manifest and a recording, where the README has them."""
+    for actor, emotion in product(("01", "02", "03"), ("01", "03", "04", "05")):
+        speech(home / f"data/ravdess/Actor_{actor}/03-01-{emotion}-01-01-01-{actor}.wav")
+    for session in (1, 2):
+        dialog = f"Ses0{session}F_impro01"
+        codes = ("neu", "neu", "hap", "sad", "ang")
+        turns = [(f"{dialog}_{sex}{i:03d}", code) for sex in "FM" for i, code in enumerate(codes)]
+        for name, _ in turns:
+            speech(home / f"data/iemocap/Session{session}/sentences/wav/{dialog}/{name}.wav")
+        labels = home / f"data/iemocap/Session{session}/dialog/EmoEvaluation/{dialog}.txt"
+        write(labels, iemocap_labels(turns).encode("latin-1"))
+    labelled = [
+        (f"MSP-IMPROV-S01{label}-{sex}0{session}-S-FM{i:02d}", label)
+        for session, sex in product((1, 2), "FM")
+        for i, label in enumerate("NNAHS", 1)
+    ]
+    for name, _ in labelled:
+        speech(home / f"data/msp-improv/session{name.split('-')[3][-1]}/S01A/S/{name}.wav")
+    write(home / "data/msp-improv/Evalution.txt", msp_improv_labels(labelled))
+    rows = [
+        f"{speech(work / f'own/{speaker}-{label}.wav').relative_to(work)},{speaker},{label}"
+        for speaker, label in product("abc", ("angry", "happy", "neutral", "sad"))
+    ]
+    write(work / "my.csv", "\n".join(["path,speaker,label", *rows]))
+    speech(work / "hello.wav")
+
+
+def test_every_dsnet_command_runs_in_a_fresh_folder(tmp_path):
+    home, work = tmp_path / "home", tmp_path / "work"
+    work.mkdir(parents=True)
+    fill(home, work)
+    dsnet = Path(sys.executable).parent / "dsnet"
+    commands = [line for line in console_lines() if line.startswith("dsnet ")]
+    assert len(commands) > 12
+    for command in commands:
+        added = next((more for start, more in SMALLER.items() if command.startswith(start)), "")
+        done = subprocess.run(
+            ["bash", "-c", f"{shlex.quote(str(dsnet))} {command.removeprefix('dsnet ')} {added}"],
+            check=False,
+            cwd=work,
+            env={**os.environ, "HOME": str(home)},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr[-2000:]}"
+    assert (work / "runs/ravdess-seed0/report/report.html").is_file()
+    assert (work / "runs/cross/report/report.html").is_file()
+    assert (work / "runs/ravdess-seed0/dsnet/fold-00/model.onnx").is_file()
+
+
+def test_the_make_targets_and_the_extras_that_are_named_exist():
+    makefile = (PROJECT / "Makefile").read_text()
+    targets = re.findall(r"`?make (\w+)`?", " ".join(console_lines())) + re.findall(r"`make (\w+)`", README)
+    assert {"demo", "test"} <= set(targets)
+    assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
+    setup = configparser.ConfigParser(interpolation=None)
+    setup.read(PROJECT / "setup.cfg")
+    named = re.findall(r"extra '?`?(\w+)", README) + re.findall(r'-e "\.\[(\w+)\]"', README)
+    assert named
+    assert all(extra in setup["options.extras_require"] for extra in named)
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#]+?)\)", README))))
+def test_a_link_within_the_project_leads_somewhere(target):
+    if not target.startswith("http"):
+        assert (PROJECT / target).exists()
