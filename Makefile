@@ -1,9 +1,9 @@
-# make demo: the main job, from nothing. make test: formatting, lint, types, tests.
+# make demo: the main job, from nothing. make test: formatting, lint, types, tests. make docs: the documentation, in site/.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: install demo test format clean
+.PHONY: install demo test docs format clean
 
 install: $(VENV)/installed
 
@@ -15,6 +15,7 @@ $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
 
 demo: install
 	$(BIN)/dsnet train --corpus synthetic --method baseline,dsnet --epochs 16 --max-frames 64 --out runs/demo
+	$(BIN)/dsnet report runs/demo
 
 test: install
 	$(BIN)/ruff format --check .
@@ -22,9 +23,12 @@ test: install
 	$(BIN)/mypy
 	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered
 
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
 format: install
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info runs/demo
+	rm -rf $(VENV) build dist site *.egg-info runs/demo
