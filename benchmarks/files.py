@@ -41,6 +41,20 @@ def write_lines(path: Path, records: Sequence[Any]) -> None:
     write_bytes(path, "".join(json.dumps(record) + "\n" for record in records).encode())
 
 
+def read_lines(path: Path) -> list[Any]:
+    """Reads what :func:`write_lines` wrote; nothing where there is no file.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
+    if not path.is_file():
+        return []
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except ValueError as error:
+        raise CheckpointError(f"{path} is damaged ({error}): delete it to compute it again") from error
+
+
 def lock(folder: Path) -> Any:
     """A context in which this process alone writes to a run's folder; the system lets go of it, however a process ends.
 

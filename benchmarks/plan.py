@@ -72,6 +72,12 @@ def open_corpus(spec: CorpusSpec) -> Corpus:
     return load_or_generate(spec.corpus, spec.root, **dict(spec.options))
 
 
+def settings_of(grid: Grid, encoder: str, precision: Callable[[str], str], seed: int = 0) -> TrainingSettings:
+    """A grid's budget on one of its encoders; ``precision`` turns ``"auto"`` into what the device is fast in."""
+    chosen: dict[str, Any] = {**grid.settings, "precision": precision(grid.settings.get("precision", "fp32"))}
+    return TrainingSettings(**chosen, encoder=encoder, seed=seed)
+
+
 def folder_name(text: str) -> str:
     """A label or an encoder's name as the name of a folder."""
     return re.sub(r"[^A-Za-z0-9.=-]+", "_", text).strip("._") or "_"
@@ -106,7 +112,6 @@ def _cells(
 ) -> list[PlannedCell]:
     folds = select_folds(PROTOCOLS[grid.protocol](corpus.utterances), grid.folds)
     targets = tuple(other for other in grid.corpora if other != spec) if grid.cross else ()
-    chosen: dict[str, Any] = {**grid.settings, "precision": precision(grid.settings.get("precision", "fp32"))}
     return [
         PlannedCell(
             "/".join(
@@ -117,7 +122,7 @@ def _cells(
             targets,
             grid.protocol,
             fold.number,
-            TrainingSettings(**chosen, encoder=encoder, seed=seed),
+            settings_of(grid, encoder, precision, seed),
             built[encoder].input_kind,
         )
         for encoder in grid.encoders

@@ -19,6 +19,7 @@ from benchmarks.errors import RunError
 from benchmarks.executors import check_executor, compute, threads_each
 from benchmarks.experiment import LINES_NAME, identify, usable
 from benchmarks.files import LOCK_NAME, lock, read_json, write_lines
+from benchmarks.grid_speed import measure_grids
 from benchmarks.plan import PlannedCell, open_corpus, plan
 from benchmarks.protocols import PROTOCOLS, select_folds
 from benchmarks.settings import check_same
@@ -31,11 +32,15 @@ Line = dict[str, Any]
 
 @dataclass(frozen=True)
 class Outcome:
-    """``lines``: the records of the finished cells; ``failed``: reasons by folder; ``left``: cells not begun in time."""
+    """``lines``: the records of the finished cells; ``failed``: reasons by folder; ``left``: cells not begun in time.
+
+    ``unmeasured`` says the same of measurements of speed.
+    """
 
     lines: list[Line]
     failed: dict[str, str]
     left: int
+    unmeasured: int = 0
 
 
 @dataclass(frozen=True)
@@ -61,14 +66,15 @@ def run_suite(
     """Computes what is not there yet of a specification.
 
     ``OUT/cells.jsonl`` has a line for each finished cell; everything else of a cell is in a folder of its own below OUT,
-    named in the line. Killed at any moment and started again, it goes on and ends with the same lines.
+    named in the line. After the cells comes what grids with ``speed`` measure, in ``OUT/speed.jsonl``. Killed at any
+    moment and started again, it goes on and ends with the same lines.
 
     Args:
         grids: from :func:`benchmarks.spec.read_spec`.
         out: the run's folder; finished cells of other grids in it keep their lines.
         jobs: cells side by side.
         executor: ``"loky"``, ``"ray"`` or ``"dask"``.
-        time_budget: seconds after which no further cell is begun.
+        time_budget: seconds after which no further cell and no measurement is begun.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         skip_problems: go on without audio files that are absent or cannot be read.
         say: gets each line of the story.
@@ -79,7 +85,8 @@ def run_suite(
     deadline = None if time_budget is None else time.monotonic() + time_budget
     check_executor(executor)
     accelerator = make_accelerator(device, "fp32")
-    cells = plan(grids, partial(resolve_precision, device=accelerator.device))
+    precision = partial(resolve_precision, device=accelerator.device)
+    cells = plan(grids, precision)
     with lock(out):
         identities = _identities(cells, skip_problems, say)
         done = {cell.folder: line for cell in cells if (line := _finished(out, cell, identities)) is not None}
@@ -109,11 +116,14 @@ def run_suite(
                 bar.set_postfix_str(f"{cell.folder} UAR {found['uar']:.1f}")
         lines = [done[cell.folder] for cell in cells if cell.folder in done]
         write_lines(out / LINES_NAME, [*lines, *others])
-    outcome = Outcome(lines, failed, len(cells) - len(lines) - len(failed))
+        unmeasured = measure_grids(grids, out, accelerator.device, precision, in_time, say)
+    outcome = Outcome(lines, failed, len(cells) - len(lines) - len(failed), unmeasured)
     for folder, reason in failed.items():
         say(f"failed: {folder}: {reason}")
     more = f"; {outcome.left} left, go on with the same command" if outcome.left else ""
     say(f"{len(lines)} of {len(cells)} cells in {out / LINES_NAME}{more}")
+    if unmeasured:
+        say(f"speed: {unmeasured} measurements left, go on with the same command")
     return outcome
 
 

@@ -104,7 +104,9 @@ def linear_probe(
         from sklearn.preprocessing import StandardScaler
     except ImportError as error:
         raise DSNetError("a linear probe needs scikit-learn: pip install 'dsnet_plugin[probes]'") from error
-    probe = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=1000))
+    # Features of a network are much alike; then lbfgs, the default, is not done after a thousand iterations.
+    regression = LogisticRegression(class_weight="balanced", solver="newton-cg")
+    probe = make_pipeline(StandardScaler(), regression)
     parts = StratifiedKFold(min(folds, *counts.values()), shuffle=True, random_state=seed)
     predicted = cross_val_predict(probe, data, names, cv=parts)
     return ProbeResult(100 * float(balanced_accuracy_score(names, predicted)), 100 / len(counts))

@@ -9,8 +9,8 @@ from typing import Any
 
 from benchmarks.errors import RunError
 from benchmarks.experiment import LINES_NAME
+from benchmarks.grid_speed import SPEED_NAME
 
-SPEED_NAME = "speed.jsonl"
 _CORPUS: dict[str, Any] = {"name": str, "utterances": int, "sha256": str}
 _RECORD: dict[str, Any] = {
     "label": str,

@@ -174,6 +174,14 @@ def test_the_same_seed_gives_the_same_score_and_another_divides_otherwise():
     assert len(set(scores)) > 1
 
 
+@pytest.mark.filterwarnings("error")  # scikit-learn warns of a fit that is stopped short
+def test_features_that_are_much_alike_are_fitted_to_the_end():
+    few = normal(300, 100, seed=5) * torch.arange(1, 101).double() ** -2  # directions in which they differ
+    targets = labels(300, 10, seed=6)
+    features = few @ torch.linalg.qr(normal(100, 100, seed=7))[0]
+    assert linear_probe(features, targets).score == pytest.approx(10, abs=8)
+
+
 def test_names_serve_as_well_as_numbers():
     targets = labels(60, 3)
     features = 2 * one_hot(targets) + normal(60, 3)
