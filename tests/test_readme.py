@@ -30,11 +30,23 @@ SMALLER = {
 }
 
 
-def console_lines():
-    """The commands of all console blocks, without prompt and remark."""
+# What a block of commands leaves behind, by its first.
+LEFT = {
+    "dsnet corpora": ["runs/ravdess-seed0/report/report.html", "runs/ravdess-seed0/dsnet/fold-00/model.onnx"],
+    "dsnet corpora manifest --root my.csv": ["runs/manifest-seed0/summary.json"],
+    "dsnet benchmark quick --jobs 2": ["runs/cross/report/report.html"],
+    "dsnet report benchmarks/results/cpu.jsonl --out report": ["report/report.html"],
+}
+
+
+def console_blocks():
+    """The commands of each console block, without prompt and remark."""
     blocks = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
-    lines = [line for block in blocks for line in block.splitlines() if line.startswith("$ ")]
-    return [re.split(r"\s+#", line[2:])[0].strip() for line in lines]
+    lines = [[line for line in block.splitlines() if line.startswith("$ ")] for block in blocks]
+    return [[re.split(r"\s+#", line[2:])[0].strip() for line in block] for block in lines]
+
+
+BLOCKS = [block for block in console_blocks() if block[0].startswith("dsnet ")]
 
 
 def speech(path):
@@ -72,13 +84,12 @@ def fill(home, work):
     speech(work / "hello.wav")
 
 
-def test_every_dsnet_command_runs_in_a_fresh_folder(tmp_path):
+@pytest.mark.parametrize("commands", BLOCKS, ids=lambda commands: commands[0])
+def test_every_dsnet_command_runs_in_a_fresh_folder(commands, tmp_path):
     home, work = tmp_path / "home", tmp_path / "work"
     work.mkdir(parents=True)
     fill(home, work)
     dsnet = Path(sys.executable).parent / "dsnet"
-    commands = [line for line in console_lines() if line.startswith("dsnet ")]
-    assert len(commands) > 12
     for command in commands:
         added = next((more for start, more in SMALLER.items() if command.startswith(start)), "")
         done = subprocess.run(
@@ -91,14 +102,20 @@ def test_every_dsnet_command_runs_in_a_fresh_folder(tmp_path):
             timeout=300,
         )
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr[-2000:]}"
-    assert (work / "runs/ravdess-seed0/report/report.html").is_file()
-    assert (work / "runs/cross/report/report.html").is_file()
-    assert (work / "runs/ravdess-seed0/dsnet/fold-00/model.onnx").is_file()
+    assert all((work / file).is_file() for file in LEFT[commands[0]])
+
+
+def test_no_dsnet_command_of_the_readme_is_passed_over():
+    commands = [command for block in console_blocks() for command in block if "dsnet " in command]
+    assert [command for block in BLOCKS for command in block] == commands
+    assert len(commands) > 12
 
 
 def test_the_make_targets_and_the_extras_that_are_named_exist():
     makefile = (PROJECT / "Makefile").read_text()
-    targets = re.findall(r"`?make (\w+)`?", " ".join(console_lines())) + re.findall(r"`make (\w+)`", README)
+    targets = re.findall(
+        r"`?make (\w+)`?", " ".join(command for block in console_blocks() for command in block)
+    ) + re.findall(r"`make (\w+)`", README)
     assert {"demo", "test"} <= set(targets)
     assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
     setup = configparser.ConfigParser(interpolation=None)
