@@ -20,6 +20,8 @@ from benchmarks.predictions import Predictions, check_aligned
 CONFIDENCE = 0.95
 RESAMPLES = 2000
 PERMUTATIONS = 9999
+FEWEST = 5
+"""Units below which there is no interval: of three, the 95% interval is no more than lowest and highest."""
 
 Unit = Literal["utterance", "speaker"]
 """What counts as independent. Utterances: for these speakers. Speakers: for speakers in general."""
@@ -58,7 +60,7 @@ def uar_by_sex(predictions: Predictions) -> dict[str, float]:
 
 
 def interval_over_utterances(predictions: Predictions, seed: int = 0) -> tuple[float, float]:
-    """The 95% percentile bootstrap interval of the mean UAR, resampling utterances; (NaN, NaN) for fewer than two.
+    """The 95% percentile bootstrap interval of the mean UAR, resampling utterances; (NaN, NaN) for fewer than five.
 
     It says how sure the figure is for these speakers, and is too narrow for speakers in general, since a speaker's
     utterances depend on each other. A resample draws the same utterances for all replicas: the interval does not hold the
@@ -68,7 +70,7 @@ def interval_over_utterances(predictions: Predictions, seed: int = 0) -> tuple[f
 
 
 def interval_over_speakers(predictions: Predictions, seed: int = 0) -> tuple[float, float]:
-    """As :func:`interval_over_utterances`, resampling whole speakers; (NaN, NaN) for fewer than two.
+    """As :func:`interval_over_utterances`, resampling whole speakers; (NaN, NaN) for fewer than five.
 
     With few speakers (under about ten) a percentile interval is too narrow.
     """
@@ -211,7 +213,7 @@ def _uar(tallies: Floats) -> Floats:
 
 
 def _interval(tallies: Floats, seed: int) -> tuple[float, float]:
-    if len(tallies) < 2:
+    if len(tallies) < FEWEST:
         return float("nan"), float("nan")
     found = bootstrap(
         (np.arange(len(tallies)),),

@@ -23,7 +23,7 @@ from benchmarks.report.significance import (
 from benchmarks.report.spaces_figure import first_with_spaces, spaces_figure
 from benchmarks.report.table import Table
 
-_SCORES = "Mean ± standard deviation over seeds, [95% interval over speakers]; the best of a column is bold."
+_SCORES = "Mean ± standard deviation over seeds, [95% interval over speakers, of at least five]; the best of a column is bold."
 
 
 def encoder_section(title: str, budget: str, where: str, cells: Sequence[Cell]) -> Section:

@@ -146,11 +146,12 @@ def test_the_interval_over_utterances_holds_the_true_rate_about_as_often_as_it_s
     assert binomtest(held, 60, 0.95).pvalue > 0.01
 
 
-def test_of_one_unit_there_is_no_interval():
-    found = predictions(corpus(10, speakers=1), 0.5, 1)
+def test_of_fewer_than_five_units_there_is_no_interval():
+    found = predictions(corpus(40, speakers=4), 0.5, 1)
     assert np.isnan(interval_over_speakers(found)).all()
     assert not np.isnan(interval_over_utterances(found)).any()
-    assert np.isnan(interval_over_utterances(part(found, [0]))).all()
+    assert np.isnan(interval_over_utterances(part(found, range(4)))).all()
+    assert not np.isnan(interval_over_speakers(predictions(corpus(40, speakers=5), 0.5, 1))).any()
 
 
 # --- the permutation test ---------------------------------------------------------------------------------------------

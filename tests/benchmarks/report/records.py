@@ -28,7 +28,7 @@ ENVIRONMENT = {"dsnet_plugin": "0.1.0", "python": "3.12.3", "torch": "2.11.0", "
 class Corpus:
     """Speakers ``<name>0`` and so on, women and men in turn, each with the same number of utterances of each class."""
 
-    def __init__(self, name, speakers=4, each=5, counts=None):
+    def __init__(self, name, speakers=5, each=5, counts=None):
         self.name = name
         truths = ["".join(str(label) * each for label in range(4))] * speakers if counts is None else counts
         self.truth = {f"{name}{i}": truth for i, truth in enumerate(truths)}

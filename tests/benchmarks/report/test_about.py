@@ -11,7 +11,7 @@ def test_the_head_says_what_was_run():
     lines += [cell("dsnet", ALPHA, 0, label="dsnet first", encoder="timm/resnet18")]
     lines[0]["environment"]["revision"] = None
     about = dict(what_was_run([Cell(line, None) for line in lines]))
-    assert about["Corpora"] == ["alpha: 80 utterances", "beta: 60 utterances, for tests alone"]
+    assert about["Corpora"] == ["alpha: 100 utterances", "beta: 60 utterances, for tests alone"]
     assert about["Methods"] == ["baseline, dsnet first"]
     assert about["Encoders"] == ["cnn, timm/resnet18"]
     assert about["Folds and seeds"] == ["alpha: folds 0 to 3; seeds 0, 2, 3"]
