@@ -1,9 +1,10 @@
-# make demo: the main job, from nothing. make test: formatting, lint, types, tests. make docs: the documentation, in site/.
+# make demo: the main job, from nothing. make test: formatting, lint, types, tests. make notebooks: the tutorials, in
+# JupyterLab. make docs: the documentation, in site/.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: install demo test docs format clean
+.PHONY: install demo test notebooks docs format clean
 
 install: $(VENV)/installed
 
@@ -22,6 +23,10 @@ test: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term-missing:skip-covered
+
+notebooks: install
+	$(BIN)/pip install --disable-pip-version-check -q -c constraints.txt -e ".[notebooks]"
+	$(BIN)/jupyter lab notebooks
 
 docs: install
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build

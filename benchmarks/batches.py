@@ -69,7 +69,7 @@ class SpeechData:
     def inputs(self, indices: Sequence[int]) -> Tensor | dict[str, Tensor]:
         """The input of a method for these utterances, see :func:`collate`."""
         if self._on_device is not None:
-            return add_deltas(self._on_device[torch.tensor(indices, device=self.device)])
+            return add_deltas(self._on_device[torch.tensor(indices).to(self.device, non_blocking=True)])
         return collate([self.features[i] for i in indices], self.max_frames, self.input_kind, self.device)
 
     def mean_inputs(self, indices: Sequence[int]) -> Tensor:
@@ -138,7 +138,7 @@ class Side:
             batch = self.batch(places.tolist(), epoch)
             if self.method.needs_speakers:
                 own = [self._place_of[self.names[place]] for place in places.tolist()]
-                batch["speakers"] = torch.tensor(own, device=self.data.device)
+                batch["speakers"] = torch.tensor(own).to(self.data.device, non_blocking=True)
             if rows := self.method.target_rows:
                 chosen = [target[(number * rows + i) % len(target)] for i in range(rows)]
                 batch["target"] = self.data.inputs(chosen)

@@ -23,6 +23,7 @@ README = (PROJECT / "README.md").read_text(encoding="utf-8")
 SMALLER = {
     "dsnet train": "--folds 0 --epochs 1 --max-frames 32",
     "dsnet benchmark quick": "--time-budget 1s",
+    "dsnet benchmark cpu": "--set folds=0 --set methods=baseline --set epochs=1 --set max_frames=32",
     "dsnet benchmark cross": "--set folds=0 --set seeds=0 --set methods=baseline --set epochs=1 --set max_frames=32",
     "dsnet complexity": "--max-frames 32",
     "dsnet speed": "--max-frames 32 --batch-size 4 --rounds 1",
@@ -35,7 +36,7 @@ LEFT = {
     "dsnet corpora": ["runs/ravdess-seed0/report/report.html", "runs/ravdess-seed0/dsnet/fold-00/model.onnx"],
     "dsnet corpora manifest --root my.csv": ["runs/manifest-seed0/summary.json"],
     "dsnet benchmark quick --jobs 2": ["runs/cross/report/report.html"],
-    "dsnet report benchmarks/results/cpu.jsonl --out report": ["report/report.html"],
+    "dsnet benchmark cpu --root ravdess=~/data/ravdess --root nemo=~/data/nemo --jobs 2": ["report/report.html"],
 }
 
 
@@ -56,9 +57,11 @@ def speech(path):
 
 
 def fill(home, work):
-    """A RAVDESS, an IEMOCAP and an MSP-IMPROV of a few utterances, a manifest and a recording, where the README has them."""
+    """A RAVDESS, a nEMO, an IEMOCAP and an MSP-IMPROV of a few utterances, a manifest and a recording, where the README has them."""
     for actor, emotion in product(("01", "02", "03"), ("01", "03", "04", "05")):
         speech(home / f"data/ravdess/Actor_{actor}/03-01-{emotion}-01-01-01-{actor}.wav")
+    for speaker, emotion in product(("AB0", "CD0", "EF0"), ("anger", "happiness", "neutral", "sadness")):
+        speech(home / f"data/nemo/samples/{speaker}_{emotion}_1.wav")
     for session in (1, 2):
         dialog = f"Ses0{session}F_impro01"
         codes = ("neu", "neu", "hap", "sad", "ang")
