@@ -3,6 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import tables
+from benchmarks.complexity import PAPER_TABLE_3, measure
 from benchmarks.report import write_report
 
 PROJECT = Path(__file__).parents[2]
@@ -26,6 +28,11 @@ def test_the_readmes_table_is_what_the_report_makes_of_the_committed_lines(tmp_p
     made = table_of((tmp_path / "tables.md").read_text(encoding="utf-8"))
     assert table_of(README)[2:] == made[2:]
     assert len(made) > 8
+
+
+def test_the_readmes_complexity_is_what_is_counted():
+    counted = tables.complexity([measure(name) for name in PAPER_TABLE_3])
+    assert table_of(README, "| method   |   training params")[2:] == table_of(counted, "| method")[2:]
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
