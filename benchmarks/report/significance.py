@@ -79,7 +79,9 @@ def statistics_table(
     ]
     fewest = min((column.speakers for column in columns if column.entries), default=0)
     if fewest and 2 / 2**fewest > ALPHA / 10:
-        notes.append(f"{fewest} speakers can give no p value below {2 / 2**fewest:.4f}, before the adjustment.")
+        notes.append(
+            f"A test over speakers ({fewest}) gives no p value below {2 / 2**fewest:.4f}, before the adjustment."
+        )
     return Table(name, title, header, rows, notes=notes, left=2, folded=True)
 
 

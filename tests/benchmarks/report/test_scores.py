@@ -155,7 +155,7 @@ def test_the_statistics_table_has_both_p_values_and_the_name_of_the_best_other(f
 def test_few_speakers_are_said_to_have_no_small_p_value():
     column = columns({method: cells(method, BETA) for method in ("baseline", "dsnet")})
     table = statistics_table("x", "X", column, {"beta": against_baseline_and_best(column[0])}, "baseline")
-    assert any("5 speakers can give no p value below 0.0625" in note for note in table.notes)
+    assert any("(5) gives no p value below 0.0625" in note for note in table.notes)
 
 
 def test_details_have_intervals_fold_mean_recalls_sex_and_the_worst_speaker(found):
