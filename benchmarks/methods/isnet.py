@@ -134,7 +134,7 @@ class ISNet(Method):
         features = self.neutral_encoder(neutral)[index].float()  # (N, references, D)
         pairs = combinations(features.unbind(1), 2)
         alike = torch.stack([(one - other).abs().mean(1) for one, other in pairs]).sum(0)
-        losses = {"neutral": _mean(alike, mask), **_across_speakers(features.detach(), index, mask)}
+        losses = {"neutral": _mean(alike, mask), "across_speakers": _across_speakers(features.detach(), index, mask)}
         step.update(losses["neutral"], self.neutral_encoder.parameters())
         with _held(self.encoder, self.neutral_encoder):
             h = self.encoder(batch["inputs"])
@@ -160,12 +160,12 @@ def _held(*modules: nn.Module) -> Iterator[None]:
 
 
 def _mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of values (N,) over the rows of the mask; 0, with gradients of 0, where there is none."""
+    """Mean of values over the true places of the mask, of the same shape; 0, with gradients of 0, where there is none."""
     return (values * mask).sum() / mask.sum().clamp(min=1)
 
 
-def _across_speakers(features: Tensor, index: Tensor, mask: Tensor) -> Losses:
-    """Mean |E_n(n) - E_n(n')| over rows of different speakers; without a key in a batch of one speaker.
+def _across_speakers(features: Tensor, index: Tensor, mask: Tensor) -> Tensor:
+    """Mean |E_n(n) - E_n(n')| over rows of different speakers, shape (); 0 in a batch of one speaker.
 
     Args:
         features: (N, references, D).
@@ -175,10 +175,8 @@ def _across_speakers(features: Tensor, index: Tensor, mask: Tensor) -> Losses:
     # Rows of one speaker have the same references, but for neutral rows beside themselves, whose speaker index does not say.
     known = mask & (index != index[:, :1]).any(1)
     apart = (index[:, None] != index[None]).any(2) & known[:, None] & known[None]
-    if not apart.any():
-        return {}
     rows, references, width = features.shape
     flat = features.reshape(-1, width)
     distances = torch.cdist(flat, flat, p=1) / width
     distances = distances.reshape(rows, references, rows, references).mean((1, 3))
-    return {"across_speakers": distances[apart].mean()}
+    return _mean(distances, apart)
