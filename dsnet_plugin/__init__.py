@@ -4,6 +4,7 @@
 speaker, and the three losses keep emotion and all else apart. Needs torch and safetensors alone.
 """
 
+from dsnet_plugin.batch_norm import recompute_batch_norm
 from dsnet_plugin.collate import NeutralCollator
 from dsnet_plugin.config import DisentangleConfig
 from dsnet_plugin.errors import (
@@ -20,6 +21,7 @@ from dsnet_plugin.head import AttentionBlock, Classifier, DisentangleHead, Disen
 from dsnet_plugin.locate import Location, locate
 from dsnet_plugin.losses import calibration_loss, orthogonality_loss, reconstruction_loss
 from dsnet_plugin.neutral import NeutralBatch, NeutralReferences
+from dsnet_plugin.neutral_pass import neutral_pass
 from dsnet_plugin.probes import ProbeResult, hsic, linear_probe
 from dsnet_plugin.serialization import load_pretrained, save_pretrained
 from dsnet_plugin.wrap import Status, WrappedModel, attach, wrap
@@ -55,7 +57,9 @@ __all__ = [
     "linear_probe",
     "load_pretrained",
     "locate",
+    "neutral_pass",
     "orthogonality_loss",
+    "recompute_batch_norm",
     "reconstruction_loss",
     "save_pretrained",
     "wrap",

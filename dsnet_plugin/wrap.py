@@ -16,6 +16,7 @@ from dsnet_plugin.config import DisentangleConfig
 from dsnet_plugin.errors import ShapeError, WrapError
 from dsnet_plugin.head import DisentangleHead
 from dsnet_plugin.locate import Location, locate, set_module
+from dsnet_plugin.neutral_pass import neutral_pass
 from dsnet_plugin.slot import HeadBehind, HeadSlot, StrippedHead
 
 
@@ -121,9 +122,8 @@ class WrappedModel(nn.Module):
             )
         neutral = columns or neutral
         if neutral is not None:
-            # An own pass, as in the paper: one joined with the labelled inputs would mix the batch-norm statistics.
             own_args, own_kwargs = ((), neutral) if isinstance(neutral, Mapping) else ((neutral,), {})
-            _, neutral_features = self._ask(own_args, own_kwargs, {})
+            neutral_features = neutral_pass(self.model, lambda: self._ask(own_args, own_kwargs, {})[1])
         request = {
             "labels": labels,
             "neutral": neutral_features,

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from benchmarks.methods.base import Method, Speakers
-from dsnet_plugin import DisentangleConfig, DisentangleHead, DisentangleOutput, NeutralReferences
+from dsnet_plugin import DisentangleConfig, DisentangleHead, DisentangleOutput, NeutralReferences, neutral_pass
 
 
 class DSNet(Method):
@@ -42,13 +42,13 @@ class DSNet(Method):
         """Inputs (N, 3, T, 80) to logits, with labels to a :class:`DisentangleOutput`.
 
         ``neutral`` holds the inputs of K distinct references, (K, 3, T, 80); see :meth:`DisentangleHead.forward` for the
-        other two. Two passes and not one joined: a joined one would mix the batch-norm statistics.
+        other two. The references have a pass of their own, see :func:`dsnet_plugin.neutral_pass`.
         """
-        h = self.encoder(inputs)
         if labels is None:
-            logits: Tensor = self.head(h)
+            logits: Tensor = self.head(self.encoder(inputs))
             return logits
-        h_n = None if neutral is None else self.encoder(neutral)
+        h_n = None if neutral is None else neutral_pass(self.encoder, lambda: self.encoder(neutral))
+        h = self.encoder(inputs)
         output: DisentangleOutput = self.head(h, labels, h_n, neutral_index, neutral_mask)
         return output
 

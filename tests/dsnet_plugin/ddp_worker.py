@@ -27,13 +27,18 @@ class TinyModel(nn.Module):
 
 
 def batch(rank, step, case):
-    """Speech of two classes, told by pitch; in case ``masked`` rank 1 has no neutral reference at all."""
+    """Speech of two classes, told by pitch.
+
+    In case ``masked`` rank 1 has no neutral reference at all; in case ``statistics-alone`` both have features of such.
+    """
     draw = torch.Generator().manual_seed(1000 * rank + step)
     labels = torch.randint(2, (BATCH,), generator=draw)
     pitch = 0.2 + 0.9 * labels[:, None]
     x = torch.sin(torch.arange(SAMPLES) * pitch) + 0.1 * torch.randn(BATCH, SAMPLES, generator=draw)
     if case == "masked" and rank == 1:
         return {"x": x, "labels": labels, "neutral_mask": torch.zeros(BATCH, dtype=torch.bool)}
+    if case == "statistics-alone":
+        return {"x": x, "labels": labels, "neutral_features": torch.zeros(BATCH, 6)}
     references = torch.sin(torch.arange(SAMPLES) * torch.tensor([[0.5], [0.7]]))
     index = torch.randint(2, (BATCH,), generator=draw)
     return {"x": x, "labels": labels, "neutral": references, "neutral_index": index}
@@ -50,7 +55,9 @@ def main(rank, folder, case):
     )
     torch.manual_seed(rank)  # DDP gives rank 0's weights to all
     model = DistributedDataParallel(wrap(TinyModel(), head="fc"), find_unused_parameters=False)
-    optimizer, losses = torch.optim.Adam(model.parameters(), lr=2e-2), []
+    # Equal weights throughout, where batch statistics are compared with those of another training.
+    rate = 0 if case.startswith("statistics") else 2e-2
+    optimizer, losses = torch.optim.Adam(model.parameters(), lr=rate), []
     for step in range(STEPS):
         loss = model(**batch(rank, step, case)).loss
         optimizer.zero_grad()
@@ -59,7 +66,8 @@ def main(rank, folder, case):
         losses.append(loss.item())
     without = [name for name, parameter in model.module.named_parameters() if parameter.grad is None]
     weights = dict(model.module.named_parameters())
-    torch.save({"losses": losses, "without_gradient": without, "weights": weights}, folder / f"rank{rank}.pt")
+    found = {"losses": losses, "without_gradient": without, "weights": weights}
+    torch.save({**found, "buffers": dict(model.module.named_buffers())}, folder / f"rank{rank}.pt")
     dist.destroy_process_group()
 
 

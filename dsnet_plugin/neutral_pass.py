@@ -1,0 +1,102 @@
+"""The pass over neutral references, after which the model is what it was.
+
+Batch norm keeps running averages of what passes through it in training and uses them in evaluation. A handful of neutral
+references that passes through as well would make up half of each average, though no utterance to be judged is like them.
+So the neutral pass uses the running statistics and updates none, and whatever other buffers a model updates in training
+(spectral norm's vectors, codebooks) are put back.
+"""
+
+from collections.abc import Callable
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import Variable
+from torch.nn.modules.batchnorm import _NormBase
+
+Undo = Callable[[], None]
+
+_left_open: WeakKeyDictionary[nn.Module, Undo] = WeakKeyDictionary()
+"""What a backward pass that failed in its middle did not put back."""
+
+
+def neutral_pass(model: nn.Module, encode: Callable[[], Tensor]) -> Tensor:
+    """Encodes neutral references so that no buffer of the model changes; gradients flow as in any other pass.
+
+    Normalisation layers with running statistics (batch norm, synchronised batch norm) use them, as in evaluation, and do
+    not update them: references are few, K = 1 among them, and normalised by one another they would lose what they share.
+    Dropout and all else stay in the mode that they have. The call comes **before** the pass over the labelled utterances:
+    then layers that are computed again in the backward pass (activation checkpointing) are treated alike there.
+
+    Args:
+        model: what ``encode`` runs, in whatever mode.
+        encode: computes the features of the references, shape (K, D).
+
+    Returns:
+        What ``encode`` returns.
+
+    Example:
+        >>> encoder = nn.Sequential(nn.Linear(20, 16), nn.BatchNorm1d(16))
+        >>> x, x_neutral = torch.randn(8, 20), torch.randn(1, 20)
+        >>> h_n = neutral_pass(encoder, lambda: encoder(x_neutral))
+        >>> int(encoder[1].num_batches_tracked)
+        0
+    """
+    if torch.compiler.is_compiling():
+        undo = _State(model).protect()
+        h_n = encode()
+        undo()
+        return h_n
+    _close(model)
+    state = _State(model)
+    undo = state.protect()
+    try:
+        h_n = encode()
+    finally:
+        undo()
+    if h_n.requires_grad:
+        # Nodes run backward in the reverse order of their making: first those of the labelled pass, and from here on those
+        # of this one. What is computed again for them must see the model as it was in this pass.
+        def protect_again(_: Tensor) -> None:
+            if model not in _left_open:
+                _left_open[model] = state.protect()
+                Variable._execution_engine.queue_callback(lambda: _close(model))
+
+        h_n.register_hook(protect_again)  # type: ignore[no-untyped-call]
+    return h_n
+
+
+def _close(model: nn.Module) -> None:
+    """Puts back what the backward pass works on, if there is such."""
+    if (undo := _left_open.pop(model, None)) is not None:
+        undo()
+
+
+class _State:
+    """The buffers of a model's parts in training mode, as they are when this is made."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.norms: list[nn.Module] = []
+        self.values: list[tuple[nn.Module, str, Tensor]] = []
+        for module in model.modules():
+            if module.training:
+                if isinstance(module, _NormBase) and module.running_mean is not None:
+                    self.norms.append(module)
+                buffers = [(name, buffer) for name, buffer in module._buffers.items() if buffer is not None]
+                self.values += [(module, name, buffer.clone()) for name, buffer in buffers]
+
+    def protect(self) -> Undo:
+        """Gives the model copies of these values to work on; calling what is returned puts modes and buffers back."""
+        current = [(module, name, module._buffers[name]) for module, name, _ in self.values]
+        for norm in self.norms:
+            norm.training = False
+        for module, name, value in self.values:
+            module._buffers[name] = value.clone()
+
+        def undo() -> None:
+            for norm in self.norms:
+                norm.training = True
+            for module, name, buffer in current:
+                module._buffers[name] = buffer
+
+        return undo
