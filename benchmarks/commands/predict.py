@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks import tables
+from benchmarks.data.features import read_audio
+from benchmarks.deploy.recogniser import Recogniser, missing_band, most_probable
 from benchmarks.errors import AudioError, RunError
-from benchmarks.features import read_audio
-from benchmarks.recognition import Recogniser, missing_band, most_probable
+from benchmarks.output import markdown as tables
 
 
 def predict(

@@ -10,13 +10,13 @@ import typer
 from tqdm import tqdm
 
 from backbones import list_encoders
-from benchmarks import tables
 from benchmarks.commands.choices import Device
+from benchmarks.cost.ratios import bf16_gain, stripped_cost
+from benchmarks.cost.speed import measure_speed
+from benchmarks.cost.timed_method import NUM_SPEAKERS
 from benchmarks.methods import METHODS, method_class
-from benchmarks.speed import measure_speed
-from benchmarks.speed_ratios import bf16_gain, stripped_cost
-from benchmarks.timed_method import NUM_SPEAKERS
-from benchmarks.training import resolve_precision
+from benchmarks.output import markdown as tables
+from benchmarks.training.fit import resolve_precision
 
 
 class SpeedPrecision(str, Enum):

@@ -1,7 +1,7 @@
 """What ``dsnet corpora`` says: what is known of the corpora, and what a folder holds."""
 
-from benchmarks import tables
 from benchmarks.corpora import CORPORA, Corpus, CorpusInfo
+from benchmarks.output import markdown as tables
 
 _SHOWN = 5
 """Names that are shown of each kind of problem."""

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.errors import RunError
-from benchmarks.experiment import LINES_NAME
-from benchmarks.grid_speed import SPEED_NAME
+from benchmarks.grid.one_corpus import LINES_NAME
+from benchmarks.grid.speed_lines import SPEED_NAME
 
 _CORPUS: dict[str, Any] = {"name": str, "utterances": int, "sha256": str}
 _RECORD: dict[str, Any] = {

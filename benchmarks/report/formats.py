@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from math import isnan
 
-from benchmarks import tables
+from benchmarks.output import markdown as tables
 from benchmarks.report.table import Interval, Number, Table, Value, parts
 
 _LATEX = {

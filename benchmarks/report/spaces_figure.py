@@ -10,9 +10,9 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from sklearn.manifold import TSNE
 
-from benchmarks.cell import SPACES_NAME
 from benchmarks.corpora import EMOTIONS
-from benchmarks.files import read_tensors
+from benchmarks.grid.cell import SPACES_NAME
+from benchmarks.output.files import read_tensors
 from benchmarks.report.cells import Cell
 from benchmarks.report.picture import Picture, render
 

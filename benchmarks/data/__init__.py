@@ -1,0 +1,1 @@
+"""From audio files to the batches of one side of a fold."""

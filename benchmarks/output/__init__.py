@@ -1,0 +1,1 @@
+"""What every room writes with: whole files, Markdown tables, the environment of a result."""
