@@ -9,7 +9,7 @@ import typer
 from benchmarks.data.features import read_audio
 from benchmarks.deploy.recogniser import Recogniser, missing_band, most_probable
 from benchmarks.errors import AudioError, RunError
-from benchmarks.output import markdown as tables
+from benchmarks.output.markdown import markdown
 
 
 def predict(
@@ -53,7 +53,7 @@ def predict(
         typer.echo(json.dumps(predictions, indent=2))
     elif predictions:
         rows = [[p["file"], p["emotion"], *(f"{v:.3f}" for v in p["probabilities"].values())] for p in predictions]
-        typer.echo(tables.markdown(["file", "emotion", *recogniser.classes], rows, left=2))
+        typer.echo(markdown(["file", "emotion", *recogniser.classes], rows, left=2))
     for line in broken:
         typer.echo(f"dsnet: {line}", err=True)
     if broken:

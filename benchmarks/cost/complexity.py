@@ -1,7 +1,7 @@
 """Parameters and MACs of a method in training and in inference: on the paper's CNN as its Table 3 counts, with THOP."""
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import gcd
 from typing import Any
@@ -16,6 +16,7 @@ from backbones import create_encoder, num_samples
 from backbones.frontend import NUM_MEL_BINS
 from benchmarks.corpora import EMOTIONS
 from benchmarks.methods import Losses, Method, Speakers, create_method, method_class
+from benchmarks.output.markdown import markdown
 from benchmarks.training.settings import TrainingSettings
 
 PAPER_TABLE_3 = {
@@ -70,6 +71,23 @@ def measure(name: str, encoder: str = "cnn", max_frames: int = 600) -> Complexit
         inference_parameters=_parameters(method.inference_modules()),
         inference_macs=macs(method, lambda counted: counted(**utterance)),
     )
+
+
+def counts_table(counts: Sequence[Complexity], beside_paper: bool = True) -> str:
+    """Table 3: what was counted, and in brackets what the paper prints, of its CNN and four methods."""
+    rows = []
+    for found in counts:
+        row = [
+            f"{found.training_parameters:,}",
+            f"{found.training_macs / 1e9:.4f}G",
+            f"{found.inference_parameters:,}",
+            f"{found.inference_macs / 1e9:.4f}G",
+        ]
+        if beside_paper and (printed := PAPER_TABLE_3.get(found.method)):
+            row = [f"{own} ({paper:.2f}{unit})" for own, paper, unit in zip(row, printed, "MGMG", strict=True)]
+        rows.append([found.method, *row])
+    header = ["method", "training params", "training MACs", "inference params", "inference MACs"]
+    return markdown(header, rows)
 
 
 class _Untrained:

@@ -10,7 +10,7 @@ from benchmarks.corpora import EMOTIONS
 from benchmarks.cost.clock import Clock, in_turn, median_ratio
 from benchmarks.cost.speed import BASELINE
 from benchmarks.cost.timed_method import TimedMethod, random_data
-from benchmarks.training.fit import make_accelerator
+from benchmarks.training.device import make_accelerator
 from benchmarks.training.settings import TrainingSettings
 from dsnet_plugin import Classifier, wrap
 

@@ -16,9 +16,9 @@ from torch import Tensor
 from backbones import SAMPLE_RATE, log_mel, num_samples
 from backbones.frontend import FRAME_LENGTH, FRAME_SHIFT, NUM_MEL_BINS
 from benchmarks.corpora import EMOTIONS
-from benchmarks.grid.cell import TRAINING_SPACES_NAME
+from benchmarks.corpora.base import EMOTION_COLORS
+from benchmarks.grid.record import TRAINING_SPACES_NAME
 from benchmarks.output.files import read_tensors
-from benchmarks.report.spaces_figure import EMOTION_COLORS
 from dsnet_plugin import CheckpointError
 
 SHOWN_SECONDS = 30

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from backbones import SAMPLE_RATE, log_mel
-from benchmarks.data.batches import collate
 from benchmarks.data.features import cut_waveform
+from benchmarks.data.speech_data import collate
 from benchmarks.training.checkpoint import load_model
 
 

@@ -1,36 +1,33 @@
 """One cell of a study: a method trained on a fold, tested on its own corpus and on others; the record of it on disk."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 
-from benchmarks.data.batches import Side, SpeechData
+from benchmarks.data.batches import Side
 from benchmarks.data.protocols import Fold
+from benchmarks.data.speech_data import SpeechData
+from benchmarks.grid.corpus_data import CorpusData
+from benchmarks.grid.record import (
+    PREDICTIONS_NAME,
+    RESULT_NAME,
+    SPACES_NAME,
+    TRAINING_SPACES_NAME,
+    by_speaker,
+    identify,
+)
 from benchmarks.methods import Method
 from benchmarks.output.environment import describe
 from benchmarks.output.files import read_json, write_json, write_tensors
+from benchmarks.scores.probing import PROBED_UTTERANCES, probe
 from benchmarks.training.checkpoint import MODEL_NAME, STATE_NAME, load_model
-from benchmarks.training.fit import fit, identify, make_method
-from benchmarks.training.inference import PROBED_UTTERANCES, by_speaker, predict, probe, spaces
+from benchmarks.training.fit import fit, make_method
+from benchmarks.training.inference import predict, spaces
 from benchmarks.training.settings import TrainingSettings, check_same, derive_seed
 from dsnet_plugin import DSNetError
-
-RESULT_NAME = "result.json"
-PREDICTIONS_NAME = "predictions.json"
-SPACES_NAME = "spaces.safetensors"
-TRAINING_SPACES_NAME = "training_spaces.safetensors"
-
-
-@dataclass(frozen=True)
-class CorpusData:
-    """A corpus ready for training: what identifies it in a record, its name there among them, and its data."""
-
-    identity: dict[str, Any]
-    data: SpeechData
 
 
 def run_cell(

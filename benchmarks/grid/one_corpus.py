@@ -1,65 +1,26 @@
 """A whole experiment: methods by folds on one corpus, the lines that tell of it, and what it leaves on disk."""
 
-import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from math import isnan
 from pathlib import Path
 from typing import Any
 
 from backbones import create_encoder
-from benchmarks.corpora import Corpus
-from benchmarks.cost.complexity import measure
-from benchmarks.data.batches import SpeechData
-from benchmarks.data.features import extract
+from benchmarks.corpora import EMOTIONS, Corpus
+from benchmarks.cost.complexity import Complexity, measure
 from benchmarks.data.protocols import leave_one_speaker_out, select_folds
-from benchmarks.errors import AudioError
-from benchmarks.grid.cell import RESULT_NAME, CorpusData, run_cell
+from benchmarks.data.speech_data import SpeechData
+from benchmarks.grid.cell import run_cell
+from benchmarks.grid.corpus_data import CorpusData, Say, describe, identify, usable
+from benchmarks.grid.record import LINES_NAME, RESULT_NAME
 from benchmarks.methods import method_class
-from benchmarks.output import markdown as tables
 from benchmarks.output.files import lock, read_json, write_json, write_lines
+from benchmarks.output.markdown import markdown
 from benchmarks.scores.uar import Scores, score
 from benchmarks.training.curves import write_curves
-from benchmarks.training.fit import make_accelerator
+from benchmarks.training.device import make_accelerator
 from benchmarks.training.settings import TrainingSettings
-
-LINES_NAME = "cells.jsonl"
-"""A run's finished cells, one JSON line each: what a report is made of."""
-
-Say = Callable[[str], None]
-
-
-def usable(
-    corpus: Corpus, max_frames: int, skip_problems: bool, say: Say, input_kind: str = "lmfb"
-) -> tuple[Corpus, list[Any]]:
-    """Extracts a corpus' features and settles what happens to files that are absent or cannot be read.
-
-    Returns:
-        The corpus with the utterances that are left, and their features in the same order.
-
-    Raises:
-        AudioError: there are such files and ``skip_problems`` is False, or nothing is left.
-    """
-    features, broken = extract([utterance.path for utterance in corpus.utterances], max_frames, input_kind)
-    report = corpus.report
-    for path, reason in broken.items():
-        report.unreadable[path.name] = reason
-    if report.absent:
-        example = next(iter([*report.missing, *report.unreadable, *report.pointers]))
-        what = (
-            f"{corpus.info.title}: {len(report.missing)} files missing, {len(report.unreadable)} unreadable, "
-            f"{len(report.pointers)} Git LFS pointers, such as {example}"
-        )
-        if not skip_problems:
-            raise AudioError(
-                f"{what}; 'dsnet corpora {corpus.info.name} --root {corpus.root}' lists them: mend them, or train without "
-                "them with --skip-problems"
-            )
-        say(f"going on without {report.absent} utterances: {what}")
-    kept = [(u, f) for u, f in zip(corpus.utterances, features, strict=True) if f is not None]
-    if not kept:
-        raise AudioError(f"{corpus.info.title}: no utterance in {corpus.root} can be read")
-    return Corpus(corpus.info, corpus.root, [u for u, _ in kept], report), [f for _, f in kept]
 
 
 def run(
@@ -118,25 +79,18 @@ def run(
             scores[name] = score([_truth_and_prediction(result) for result in results], settings.seed)
             counts[name] = measure(name, settings.encoder, settings.max_frames)
             write_curves(out / name, results)
-            say(f"\n{name}: {scores_line(scores[name])}\n\n{tables.confusion(scores[name])}\n")
+            say(f"\n{name}: {scores_line(scores[name])}\n\n{confusion(scores[name])}\n")
         finished = sorted(out.glob(f"*/fold-*/{RESULT_NAME}"))  # those of earlier calls too
         write_lines(
             out / LINES_NAME, [{"folder": p.parent.relative_to(out).as_posix(), **read_json(p)} for p in finished]
         )
         write_json(out / "summary.json", {n: {**asdict(scores[n]), **asdict(counts[n])} for n in methods})
-    say(tables.comparison(scores, counts))
+    say(comparison(scores, counts))
     say(
         f"\nWA is accuracy over all utterances, F1 is macro; the interval is a bootstrap over utterances.\nwrote {out}; "
         f"dsnet report {out} makes a page of it"
     )
     return scores
-
-
-def describe(corpus: Corpus) -> str:
-    """One line on what was found."""
-    counts = ", ".join(f"{emotion} {count}" for emotion, count in corpus.counts().items())
-    found = len(corpus.utterances)
-    return f"{corpus.info.title}: {found:,} utterances ({counts}), {len(corpus.speakers)} speakers"
 
 
 def fold_line(result: dict[str, Any]) -> str:
@@ -157,20 +111,33 @@ def scores_line(scores: Scores) -> str:
     return f"pooled UAR {scores.uar:.2f} [{low:.2f}, {high:.2f}], fold-mean UAR {scores.fold_uar:.2f}{spread}"
 
 
-def fingerprint(corpus: Corpus) -> str:
-    """A digest of the utterances' keys, speakers and labels, so that a run does not go on with other data."""
-    rows = "\n".join(f"{u.key}\t{u.speaker}\t{u.label}" for u in corpus.utterances)
-    return hashlib.sha256(rows.encode()).hexdigest()[:16]
+def comparison(scores: dict[str, Scores], counts: dict[str, Complexity]) -> str:
+    """One row a method: cost in training and in inference, UAR with its interval."""
+    rows = []
+    for name, found in scores.items():
+        training_m, training_g, inference_m, inference_g = counts[name].in_table_3_units()
+        rows.append(
+            [
+                name,
+                f"{training_m:.2f}M / {training_g:.2f}G",
+                f"{inference_m:.2f}M / {inference_g:.2f}G",
+                f"{found.uar:.2f} [{found.interval[0]:.2f}, {found.interval[1]:.2f}]",
+                f"{found.fold_uar:.2f}" + (f" ± {found.fold_std:.2f}" if not isnan(found.fold_std) else ""),
+                f"{found.accuracy:.2f}",
+                f"{found.macro_f1:.2f}",
+            ]
+        )
+    header = ["method", "training (params / MACs)", "inference", "pooled UAR [95%]", "fold-mean UAR", "WA", "macro F1"]
+    return markdown(header, rows)
 
 
-def identify(corpus: Corpus, name: str) -> dict[str, Any]:
-    """What identifies a corpus in a record, under the name that it has there."""
-    return {
-        "name": name,
-        "corpus": corpus.info.name,
-        "utterances": len(corpus.utterances),
-        "sha256": fingerprint(corpus),
-    }
+def confusion(scores: Scores) -> str:
+    """Counts with recalls: rows are the truth, columns the prediction."""
+    rows = [
+        [f"true {emotion}", *map(str, counts), "-" if isnan(recall) else f"{recall:.1f}"]
+        for emotion, counts, recall in zip(EMOTIONS, scores.confusion, scores.recalls, strict=True)
+    ]
+    return markdown(["", *EMOTIONS, "recall %"], rows)
 
 
 def _truth_and_prediction(result: dict[str, Any]) -> tuple[list[int], list[int]]:

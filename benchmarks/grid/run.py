@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,17 @@ import torch
 from filelock import FileLock
 from tqdm import tqdm
 
-from benchmarks.data.batches import SpeechData
 from benchmarks.data.protocols import PROTOCOLS, select_folds
 from benchmarks.errors import RunError
-from benchmarks.grid.cell import RESULT_NAME, CorpusData, run_cell
+from benchmarks.grid.cell import run_cell
+from benchmarks.grid.corpus_data import identify, load_data, usable
 from benchmarks.grid.executors import check_executor, compute, threads_each
-from benchmarks.grid.one_corpus import LINES_NAME, identify, usable
 from benchmarks.grid.plan import PlannedCell, open_corpus, plan
+from benchmarks.grid.record import LINES_NAME, RESULT_NAME
 from benchmarks.grid.spec import CorpusSpec, Grid
 from benchmarks.grid.speed_lines import measure_grids
 from benchmarks.output.files import LOCK_NAME, lock, read_json, write_lines
-from benchmarks.training.fit import make_accelerator, resolve_precision
+from benchmarks.training.device import make_accelerator, resolve_precision
 from benchmarks.training.settings import check_same
 from dsnet_plugin import DSNetError
 
@@ -141,7 +141,7 @@ def _work(job: Job, cell: PlannedCell) -> Line | DSNetError:
         try:
             accelerator = make_accelerator(job.device, cell.settings.precision)
             load = partial(
-                _load_data,
+                load_data,
                 max_frames=cell.settings.max_frames,
                 kind=cell.input_kind,
                 device=accelerator.device,
@@ -165,13 +165,6 @@ def _work(job: Job, cell: PlannedCell) -> Line | DSNetError:
         except torch.OutOfMemoryError as error:
             return RunError(f"out of memory on the device: {error}")
     return {"folder": cell.folder, **record}
-
-
-@lru_cache(maxsize=4)
-def _load_data(spec: CorpusSpec, max_frames: int, kind: str, device: torch.device, skip: bool) -> CorpusData:
-    """A corpus' features in memory; a process that computes many cells loads each corpus once."""
-    corpus, features = usable(open_corpus(spec), max_frames, skip, lambda _: None, kind)
-    return CorpusData(identify(corpus, spec.name), SpeechData(corpus.utterances, features, max_frames, device, kind))
 
 
 def _identities(

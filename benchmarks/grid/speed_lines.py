@@ -10,12 +10,10 @@ from tqdm import tqdm
 
 from benchmarks.cost.speed import measure_speed
 from benchmarks.grid.plan import settings_of
+from benchmarks.grid.record import SPEED_NAME
 from benchmarks.grid.spec import Grid
 from benchmarks.output.environment import describe
 from benchmarks.output.files import read_lines, write_lines
-
-SPEED_NAME = "speed.jsonl"
-"""A run's measurements, one JSON line each, beside its cells."""
 
 _BUDGET = ("batch_size", "max_frames", "precision", "compile")
 """The settings on which a measurement depends."""

@@ -11,13 +11,11 @@ from numpy.typing import NDArray
 from sklearn.manifold import TSNE
 
 from benchmarks.corpora import EMOTIONS
-from benchmarks.grid.cell import SPACES_NAME
+from benchmarks.corpora.base import EMOTION_COLORS
+from benchmarks.grid.record import SPACES_NAME
 from benchmarks.output.files import read_tensors
 from benchmarks.report.cells import Cell
 from benchmarks.report.picture import Picture, render
-
-EMOTION_COLORS = dict(zip(EMOTIONS, ("tab:blue", "tab:orange", "tab:green", "tab:red"), strict=True))
-"""The paper's."""
 
 MARKERS = {"validation": "o", "test": "s"}
 PERPLEXITY = 30

@@ -1,54 +1,30 @@
 """One training loop for all methods: a fold, from the first batch to the model that the validation speaker chose."""
 
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from tqdm import tqdm
 
 from backbones import create_encoder
 from benchmarks.corpora import EMOTIONS
-from benchmarks.data.batches import Side, SpeechData
+from benchmarks.data.batches import Side
 from benchmarks.data.protocols import Fold
+from benchmarks.data.speech_data import SpeechData
 from benchmarks.errors import RunError
 from benchmarks.methods import Losses, Method, create_method, method_class
 from benchmarks.scores.uar import uar
 from benchmarks.training.adam import AdamStep, make_adam
 from benchmarks.training.checkpoint import MODEL_NAME, STATE_NAME, load_state, save_model, save_state
+from benchmarks.training.device import put_on_device
 from benchmarks.training.settings import TrainingSettings, check_same, derive_seed
 
 WATCH_EVERY = 5
 """Epochs between two looks at the gradient of each loss on the encoder."""
-
-
-def make_accelerator(device: str, precision: str) -> Accelerator:
-    """Accelerate for ``device`` ``"auto"``, ``"cpu"`` or ``"cuda"``.
-
-    Raises:
-        RunError: CUDA asked for and not there, or a launch of several processes.
-    """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise RunError("--device cuda: torch sees no CUDA device here; use --device cpu or auto")
-    # Accelerate keeps one device and precision for the process; a second experiment may want others.
-    AcceleratorState._reset_state(reset_partial_state=True)
-    accelerator = Accelerator(cpu=device == "cpu", mixed_precision="bf16" if precision == "bf16" else "no")
-    if accelerator.num_processes > 1:
-        raise RunError(f"launched as {accelerator.num_processes} processes; dsnet runs as one: start it directly")
-    return accelerator
-
-
-def resolve_precision(precision: str, device: torch.device) -> str:
-    """``"auto"`` as what the device is fast in: bf16 on CUDA and on a CPU with AVX-512 bf16, else fp32."""
-    if precision != "auto":
-        return precision
-    fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
-    return "bf16" if fast else "fp32"
 
 
 def make_method(name: str, config: dict[str, Any], data: SpeechData, fold: Fold, settings: TrainingSettings) -> Method:
@@ -57,15 +33,6 @@ def make_method(name: str, config: dict[str, Any], data: SpeechData, fold: Fold,
         config = {**config, "num_speakers": len({data.utterances[i].speaker for i in fold.train})}
     torch.manual_seed(derive_seed(settings.seed, fold.number, "weights"))
     return create_method(name, create_encoder(settings.encoder), len(EMOTIONS), **config)
-
-
-def put_on_device(method: Method, settings: TrainingSettings, device: torch.device) -> None:
-    """Moves a method to the device in the layout that its convolutions are fastest in, and compiles its encoder if asked."""
-    method.to(device)
-    if method.encoder.input_kind == "lmfb":
-        method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in its stubs
-    if settings.compile:
-        method.encoder.compile()
 
 
 def fit(
@@ -154,20 +121,6 @@ def training_step(method: Method, batch: dict[str, Any], step: AdamStep) -> Loss
     """One batch, in the accelerator's precision; returns the losses to log."""
     with step.accelerator.autocast():
         return method.training_step(batch, step)
-
-
-def identify(
-    name: str, method: Method, corpus: dict[str, Any], protocol: str, fold: Fold, settings: TrainingSettings
-) -> dict[str, Any]:
-    """What makes a training this one and no other, as JSON can hold it."""
-    return {
-        "corpus": corpus,
-        "method": name,
-        "config": method.config(),
-        "protocol": protocol,
-        "fold": fold.number,
-        "settings": asdict(settings),
-    }
 
 
 def _rank(epoch: dict[str, Any]) -> tuple[float, float]:

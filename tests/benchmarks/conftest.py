@@ -6,8 +6,8 @@ import torch
 from benchmarks.commands.app import run_app
 from benchmarks.corpora import load_corpus
 from benchmarks.corpora.synthetic import SyntheticSettings, generate
-from benchmarks.data.batches import SpeechData
 from benchmarks.data.features import extract
+from benchmarks.data.speech_data import SpeechData
 
 FRAMES = 32
 

@@ -6,8 +6,8 @@ import torch
 
 from backbones import create_encoder
 from benchmarks.cost.complexity import _torch_macs, measure
-from benchmarks.data.batches import SpeechData
 from benchmarks.data.features import cut_waveform, extract, read_audio
+from benchmarks.data.speech_data import SpeechData
 from benchmarks.methods import create_method
 from benchmarks.training.checkpoint import load_model
 from tests.backbones.tiny_speech_models import save_tiny
@@ -87,7 +87,7 @@ def test_a_waveform_shorter_than_a_frame_is_padded_to_one():
 def test_an_unknown_backbone_is_refused_in_one_line_before_any_file_is_read(
     dsnet, small_root, tmp_path, monkeypatch, name, message
 ):
-    monkeypatch.setattr("benchmarks.grid.one_corpus.extract", lambda *_: pytest.fail("files were read"))
+    monkeypatch.setattr("benchmarks.grid.corpus_data.extract", lambda *_: pytest.fail("files were read"))
     train = ("train", "--corpus", "synthetic", "--root", small_root, "--out", tmp_path, *SMALL)
     status, _, errors = dsnet(*train, "--backbone", name)
     assert status == 2

@@ -2,9 +2,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from benchmarks.cost.complexity import NUM_SPEAKERS, PAPER_TABLE_3, Complexity, measure
+from benchmarks.cost.complexity import NUM_SPEAKERS, PAPER_TABLE_3, Complexity, counts_table, measure
 from benchmarks.methods import METHODS, VARIANTS, Baseline
-from benchmarks.output import markdown as tables
 
 
 def macs(convolutions, linears=()):
@@ -130,7 +129,7 @@ def test_a_training_step_is_counted_for_each_phase_and_labelled_utterance(monkey
 
 def test_the_table_has_the_papers_value_in_brackets_where_the_paper_has_one():
     counts = [Complexity(name, 1_000_000, 2_000_000_000, 3_000_000, 4_000_000_000) for name in ("isnet", "dann")]
-    _, _, isnet, dann = tables.complexity(counts).splitlines()
+    _, _, isnet, dann = counts_table(counts).splitlines()
     assert [cell.strip() for cell in isnet.split("|")[2:-1]] == [
         "1,000,000 (2.56M)",
         "2.0000G (17.78G)",
@@ -138,4 +137,4 @@ def test_the_table_has_the_papers_value_in_brackets_where_the_paper_has_one():
         "4.0000G (1.98G)",
     ]
     assert [cell.strip() for cell in dann.split("|")[2:-1]] == ["1,000,000", "2.0000G", "3,000,000", "4.0000G"]
-    assert "(" not in tables.complexity(counts, beside_paper=False)
+    assert "(" not in counts_table(counts, beside_paper=False)

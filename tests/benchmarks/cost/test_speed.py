@@ -18,7 +18,7 @@ from benchmarks.cost.timed_method import TimedMethod, random_data
 from benchmarks.data.batches import Side
 from benchmarks.errors import RunError
 from benchmarks.methods import METHODS
-from benchmarks.training.fit import make_accelerator
+from benchmarks.training.device import make_accelerator
 from benchmarks.training.settings import TrainingSettings
 from dsnet_plugin import ConfigError, ShapeError
 from tests.backbones.tiny_speech_models import save_tiny

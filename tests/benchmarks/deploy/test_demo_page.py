@@ -13,8 +13,8 @@ import pytest
 import requests
 import soundfile
 
-from benchmarks.grid.cell import TRAINING_SPACES_NAME
 from benchmarks.grid.one_corpus import run
+from benchmarks.grid.record import TRAINING_SPACES_NAME
 from benchmarks.training.settings import TrainingSettings
 from tests.benchmarks.browser import chromium, hosts_asked
 

@@ -10,8 +10,8 @@ from backbones import SAMPLE_RATE
 from benchmarks.corpora import EMOTIONS
 from benchmarks.data.protocols import leave_one_speaker_out
 from benchmarks.deploy.demo_pictures import TrainingMap, as_html, spectrogram, training_maps
-from benchmarks.grid.cell import TRAINING_SPACES_NAME
 from benchmarks.grid.one_corpus import run
+from benchmarks.grid.record import TRAINING_SPACES_NAME
 from benchmarks.output.files import read_tensors
 from benchmarks.training.checkpoint import load_model
 from benchmarks.training.settings import TrainingSettings

@@ -7,14 +7,17 @@ import torch
 
 from benchmarks.corpora import load_corpus
 from benchmarks.corpora.synthetic import SyntheticSettings, generate
-from benchmarks.data.batches import SpeechData
 from benchmarks.data.features import extract
 from benchmarks.data.protocols import leave_one_speaker_out
-from benchmarks.grid.cell import CorpusData, run_cell
+from benchmarks.data.speech_data import SpeechData
+from benchmarks.grid.cell import run_cell
+from benchmarks.grid.corpus_data import CorpusData
+from benchmarks.grid.record import identify
 from benchmarks.methods import METHODS, VARIANTS, method_class
 from benchmarks.scores.uar import uar
 from benchmarks.training.checkpoint import MODEL_NAME, load_model
-from benchmarks.training.fit import fit, identify, make_accelerator, make_method
+from benchmarks.training.device import make_accelerator
+from benchmarks.training.fit import fit, make_method
 from benchmarks.training.settings import TrainingSettings
 from tests.benchmarks.conftest import FRAMES
 

@@ -13,8 +13,9 @@ from filelock import FileLock
 
 from benchmarks.corpora import EMOTIONS, load_corpus
 from benchmarks.corpora.synthetic import SyntheticSettings, generate
-from benchmarks.data.batches import Side, SpeechData
+from benchmarks.data.batches import Side
 from benchmarks.data.features import extract
+from benchmarks.data.speech_data import SpeechData
 from benchmarks.errors import RunError
 from benchmarks.grid import run as suite
 from benchmarks.grid.cell import fit, run_cell
@@ -22,7 +23,7 @@ from benchmarks.grid.plan import plan
 from benchmarks.grid.run import Job, run_suite
 from benchmarks.grid.spec import read_spec
 from benchmarks.training.checkpoint import load_model
-from benchmarks.training.fit import make_accelerator
+from benchmarks.training.device import make_accelerator
 from benchmarks.training.inference import predict
 from tests.benchmarks.grid.small_grid import CELLS, finished, read_lines, write_spec
 

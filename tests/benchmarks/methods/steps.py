@@ -4,9 +4,11 @@ import torch
 
 from backbones import CNNEncoder
 from benchmarks.data.protocols import leave_one_speaker_out
+from benchmarks.grid.record import identify
 from benchmarks.methods import METHODS
 from benchmarks.training.adam import AdamStep, make_adam
-from benchmarks.training.fit import fit, identify, make_accelerator, make_method
+from benchmarks.training.device import make_accelerator
+from benchmarks.training.fit import fit, make_method
 from benchmarks.training.settings import TrainingSettings
 from tests.benchmarks.conftest import FRAMES
 

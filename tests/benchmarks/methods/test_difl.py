@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 
 from backbones import CNNEncoder
-from benchmarks.data.batches import Side, SpeechData
+from benchmarks.data.batches import Side
 from benchmarks.data.protocols import leave_one_speaker_out
+from benchmarks.data.speech_data import SpeechData
 from benchmarks.methods import DIFL, create_method, difl
 from benchmarks.methods.difl import alignment_weights
 from benchmarks.methods.mmd import mean_squared_mmd

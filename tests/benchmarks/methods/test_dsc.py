@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from backbones import create_encoder
-from benchmarks.data.batches import Side, SpeechData
+from benchmarks.data.batches import Side
+from benchmarks.data.speech_data import SpeechData
 from benchmarks.methods import DSC, VARIANTS, MethodOutput, create_method
 from benchmarks.methods.base import Speakers
 from benchmarks.methods.dsc import ConditioningReferences

@@ -3,8 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.cost.complexity import PAPER_TABLE_3, measure
-from benchmarks.output import markdown as tables
+from benchmarks.cost.complexity import PAPER_TABLE_3, counts_table, measure
 from benchmarks.report import write_report
 
 PROJECT = Path(__file__).parents[3]
@@ -31,7 +30,7 @@ def test_the_readmes_table_is_what_the_report_makes_of_the_committed_lines(tmp_p
 
 
 def test_the_readmes_complexity_is_what_is_counted():
-    counted = tables.complexity([measure(name) for name in PAPER_TABLE_3])
+    counted = counts_table([measure(name) for name in PAPER_TABLE_3])
     assert table_of(README, "| method   |   training params")[2:] == table_of(counted, "| method")[2:]
 
 

@@ -10,12 +10,14 @@ import pytest
 import torch
 
 from benchmarks.corpora.synthetic import SyntheticSettings, generate
-from benchmarks.data.batches import Side, SpeechData
+from benchmarks.data.batches import Side
 from benchmarks.data.protocols import leave_one_speaker_out
+from benchmarks.data.speech_data import SpeechData
 from benchmarks.errors import RunError
-from benchmarks.grid.cell import CorpusData, run_cell
+from benchmarks.grid.cell import run_cell
+from benchmarks.grid.corpus_data import CorpusData
 from benchmarks.training.checkpoint import load_model
-from benchmarks.training.fit import make_accelerator
+from benchmarks.training.device import make_accelerator
 from benchmarks.training.inference import predict
 from benchmarks.training.settings import TrainingSettings
 from dsnet_plugin import NeutralReferenceError
