@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.commands.choices import Backbone
-from benchmarks.cost.complexity import counts_table, measure
+from benchmarks.cost import counts_table, measure
 from benchmarks.methods import METHODS
 
 

@@ -9,7 +9,7 @@ from benchmarks.commands.choices import Backbone, Device, MissingNeutral, Precis
 from benchmarks.commands.corpus_options import CorpusRoot, Correlation, open_corpus
 from benchmarks.grid.one_corpus import run
 from benchmarks.methods import METHODS
-from benchmarks.training.settings import TrainingSettings
+from benchmarks.training import TrainingSettings
 
 
 def train(

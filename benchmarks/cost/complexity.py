@@ -17,7 +17,7 @@ from backbones.frontend import NUM_MEL_BINS
 from benchmarks.corpora import EMOTIONS
 from benchmarks.methods import Losses, Method, Speakers, create_method, method_class
 from benchmarks.output.markdown import markdown
-from benchmarks.training.settings import TrainingSettings
+from benchmarks.training import TrainingSettings
 
 PAPER_TABLE_3 = {
     "baseline": (1.23, 1.98, 1.23, 1.98),

@@ -10,8 +10,8 @@ from benchmarks.corpora import EMOTIONS
 from benchmarks.cost.clock import Clock, in_turn, median_ratio
 from benchmarks.cost.speed import BASELINE
 from benchmarks.cost.timed_method import TimedMethod, random_data
+from benchmarks.training import TrainingSettings
 from benchmarks.training.device import make_accelerator
-from benchmarks.training.settings import TrainingSettings
 from dsnet_plugin import Classifier, wrap
 
 

@@ -10,8 +10,8 @@ from benchmarks.cost.clock import Clock, in_turn, median_ratio
 from benchmarks.cost.timed_method import TimedMethod, random_data
 from benchmarks.errors import RunError
 from benchmarks.output.environment import describe
+from benchmarks.training import TrainingSettings
 from benchmarks.training.device import make_accelerator, resolve_precision
-from benchmarks.training.settings import TrainingSettings
 from dsnet_plugin.config import check_choice
 
 BASELINE = "baseline"

@@ -19,14 +19,12 @@ from backbones.frontend import NUM_MEL_BINS
 from benchmarks.corpora import EMOTIONS, Utterance
 from benchmarks.cost.clock import Clock
 from benchmarks.cost.memory import growth, size
-from benchmarks.data.batches import Side
-from benchmarks.data.protocols import Fold
-from benchmarks.data.speech_data import SpeechData
+from benchmarks.data import Fold, Side, SpeechData
 from benchmarks.methods import Losses, Step
+from benchmarks.training import TrainingSettings
 from benchmarks.training.adam import AdamStep, make_adam
 from benchmarks.training.device import put_on_device
 from benchmarks.training.fit import make_method, train_epoch, training_step
-from benchmarks.training.settings import TrainingSettings
 
 NUM_SPEAKERS = 8
 """That are trained on: IEMOCAP's, with one of ten left out and one to validate."""

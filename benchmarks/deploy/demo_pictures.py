@@ -15,9 +15,8 @@ from torch import Tensor
 
 from backbones import SAMPLE_RATE, log_mel, num_samples
 from backbones.frontend import FRAME_LENGTH, FRAME_SHIFT, NUM_MEL_BINS
-from benchmarks.corpora import EMOTIONS
-from benchmarks.corpora.base import EMOTION_COLORS
-from benchmarks.grid.record import TRAINING_SPACES_NAME
+from benchmarks.corpora import EMOTION_COLORS, EMOTIONS
+from benchmarks.grid import TRAINING_SPACES_NAME
 from benchmarks.output.files import read_tensors
 from dsnet_plugin import CheckpointError
 

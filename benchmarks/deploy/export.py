@@ -24,7 +24,7 @@ from backbones import SAMPLE_RATE, num_samples
 from backbones.frontend import FRAME_LENGTH, FRAME_SHIFT, NUM_MEL_BINS
 from benchmarks.errors import RunError
 from benchmarks.output.files import RECORD
-from benchmarks.training.checkpoint import load_model
+from benchmarks.training import load_model
 from dsnet_plugin import ShapeError
 from dsnet_plugin.serialization import write_bytes
 

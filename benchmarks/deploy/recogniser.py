@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from backbones import SAMPLE_RATE, log_mel
+from benchmarks.data import collate
 from benchmarks.data.features import cut_waveform
-from benchmarks.data.speech_data import collate
-from benchmarks.training.checkpoint import load_model
+from benchmarks.training import load_model
 
 
 class Recogniser:

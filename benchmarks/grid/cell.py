@@ -7,9 +7,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from benchmarks.data.batches import Side
-from benchmarks.data.protocols import Fold
-from benchmarks.data.speech_data import SpeechData
+from benchmarks.data import Fold, Side, SpeechData
 from benchmarks.grid.corpus_data import CorpusData
 from benchmarks.grid.record import (
     PREDICTIONS_NAME,
@@ -23,10 +21,9 @@ from benchmarks.methods import Method
 from benchmarks.output.environment import describe
 from benchmarks.output.files import read_json, write_json, write_tensors
 from benchmarks.scores.probing import PROBED_UTTERANCES, probe
-from benchmarks.training.checkpoint import MODEL_NAME, STATE_NAME, load_model
+from benchmarks.training import MODEL_NAME, STATE_NAME, TrainingSettings, check_same, derive_seed, load_model
 from benchmarks.training.fit import fit, make_method
 from benchmarks.training.inference import predict, spaces
-from benchmarks.training.settings import TrainingSettings, check_same, derive_seed
 from dsnet_plugin import DSNetError
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from benchmarks.corpora import Corpus
+from benchmarks.data import SpeechData
 from benchmarks.data.features import extract
-from benchmarks.data.speech_data import SpeechData
 from benchmarks.errors import AudioError
 from benchmarks.grid.plan import open_corpus
 from benchmarks.grid.spec import CorpusSpec

@@ -8,9 +8,8 @@ from typing import Any
 
 from backbones import create_encoder
 from benchmarks.corpora import EMOTIONS, Corpus
-from benchmarks.cost.complexity import Complexity, measure
-from benchmarks.data.protocols import leave_one_speaker_out, select_folds
-from benchmarks.data.speech_data import SpeechData
+from benchmarks.cost import Complexity, measure
+from benchmarks.data import SpeechData, leave_one_speaker_out, select_folds
 from benchmarks.grid.cell import run_cell
 from benchmarks.grid.corpus_data import CorpusData, Say, describe, identify, usable
 from benchmarks.grid.record import LINES_NAME, RESULT_NAME
@@ -18,9 +17,9 @@ from benchmarks.methods import method_class
 from benchmarks.output.files import lock, read_json, write_json, write_lines
 from benchmarks.output.markdown import markdown
 from benchmarks.scores.uar import Scores, score
+from benchmarks.training import TrainingSettings
 from benchmarks.training.curves import write_curves
 from benchmarks.training.device import make_accelerator
-from benchmarks.training.settings import TrainingSettings
 
 
 def run(

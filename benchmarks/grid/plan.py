@@ -9,11 +9,11 @@ import torch
 
 from backbones import create_encoder
 from benchmarks.corpora import EMOTIONS, Corpus, load_or_generate
-from benchmarks.data.protocols import PROTOCOLS, select_folds
+from benchmarks.data import PROTOCOLS, select_folds
 from benchmarks.errors import RunError
 from benchmarks.grid.spec import CorpusSpec, Grid, MethodSpec
 from benchmarks.methods import Speakers, create_method, method_class
-from benchmarks.training.settings import TrainingSettings
+from benchmarks.training import TrainingSettings
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,11 @@ from typing import Any
 
 from torch import Tensor
 
-from benchmarks.data.protocols import Fold
-from benchmarks.data.speech_data import SpeechData
+from benchmarks.data import Fold, SpeechData
 from benchmarks.errors import RunError
 from benchmarks.methods import Method
 from benchmarks.scores.uar import uar
-from benchmarks.training.settings import TrainingSettings
+from benchmarks.training import TrainingSettings
 
 RESULT_NAME = "result.json"
 PREDICTIONS_NAME = "predictions.json"

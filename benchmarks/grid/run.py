@@ -13,7 +13,7 @@ import torch
 from filelock import FileLock
 from tqdm import tqdm
 
-from benchmarks.data.protocols import PROTOCOLS, select_folds
+from benchmarks.data import PROTOCOLS, select_folds
 from benchmarks.errors import RunError
 from benchmarks.grid.cell import run_cell
 from benchmarks.grid.corpus_data import identify, load_data, usable
@@ -23,8 +23,8 @@ from benchmarks.grid.record import LINES_NAME, RESULT_NAME
 from benchmarks.grid.spec import CorpusSpec, Grid
 from benchmarks.grid.speed_lines import measure_grids
 from benchmarks.output.files import LOCK_NAME, lock, read_json, write_lines
+from benchmarks.training import check_same
 from benchmarks.training.device import make_accelerator, resolve_precision
-from benchmarks.training.settings import check_same
 from dsnet_plugin import DSNetError
 
 Line = dict[str, Any]

@@ -12,10 +12,10 @@ import yaml
 
 from benchmarks.corpora import CORPORA
 from benchmarks.corpora.synthetic import SyntheticSettings
-from benchmarks.data.protocols import PROTOCOLS
+from benchmarks.data import PROTOCOLS
 from benchmarks.errors import RunError
 from benchmarks.methods import method_class
-from benchmarks.training.settings import TrainingSettings
+from benchmarks.training import TrainingSettings
 from dsnet_plugin import DSNetError
 
 

@@ -1,1 +1,4 @@
-"""What every room writes with: whole files, Markdown tables, the environment of a result."""
+"""What every room writes with; it knows nothing of speech.
+
+Names are imported from the modules: ``files``, ``markdown``, ``environment``.
+"""

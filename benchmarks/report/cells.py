@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.errors import RunError
-from benchmarks.grid.record import LINES_NAME, SPEED_NAME, check_line
+from benchmarks.grid import LINES_NAME, SPEED_NAME, check_line
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from benchmarks.report.cells import Cell
-from benchmarks.scores.predictions import Predictions, SpeakerRecord
+from benchmarks.scores import Predictions, SpeakerRecord
 from benchmarks.scores.statistics import mean_uar
 
 

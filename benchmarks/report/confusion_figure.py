@@ -13,7 +13,7 @@ from benchmarks.corpora import EMOTIONS
 from benchmarks.report.columns import Column
 from benchmarks.report.picture import Picture, render
 from benchmarks.report.rows import BASELINE, OURS
-from benchmarks.scores.predictions import Predictions
+from benchmarks.scores import Predictions
 
 
 def mean_confusion(predictions: Predictions) -> NDArray[np.float64]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
-from benchmarks.cost.complexity import PAPER_TABLE_3, measure
+from benchmarks.cost import PAPER_TABLE_3, measure
 from benchmarks.methods import METHODS
 from benchmarks.report.columns import Column
 from benchmarks.report.rows import BASELINE, OURS

@@ -10,9 +10,8 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from sklearn.manifold import TSNE
 
-from benchmarks.corpora import EMOTIONS
-from benchmarks.corpora.base import EMOTION_COLORS
-from benchmarks.grid.record import SPACES_NAME
+from benchmarks.corpora import EMOTION_COLORS, EMOTIONS
+from benchmarks.grid import SPACES_NAME
 from benchmarks.output.files import read_tensors
 from benchmarks.report.cells import Cell
 from benchmarks.report.picture import Picture, render

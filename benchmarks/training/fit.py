@@ -12,9 +12,7 @@ from tqdm import tqdm
 
 from backbones import create_encoder
 from benchmarks.corpora import EMOTIONS
-from benchmarks.data.batches import Side
-from benchmarks.data.protocols import Fold
-from benchmarks.data.speech_data import SpeechData
+from benchmarks.data import Fold, Side, SpeechData
 from benchmarks.errors import RunError
 from benchmarks.methods import Losses, Method, create_method, method_class
 from benchmarks.scores.uar import uar

@@ -4,7 +4,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from benchmarks.data.batches import Side
+from benchmarks.data import Side
 from benchmarks.methods import Method
 
 
