@@ -6,7 +6,7 @@ import sys
 def main() -> None:
     """Runs the command line; every refused input is one line on standard error and exit status 2."""
     try:
-        from benchmarks.cli import run_app
+        from benchmarks.commands.app import run_app
     except ModuleNotFoundError as error:
         print(f"dsnet: {error.name} is not installed; pip install 'dsnet_plugin[benchmarks]'", file=sys.stderr)
         sys.exit(2)

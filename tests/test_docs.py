@@ -17,8 +17,8 @@ import pytest
 import typer
 
 from benchmarks import errors as benchmark_errors
-from benchmarks.cli import app
-from benchmarks.spec import presets
+from benchmarks.commands.app import app
+from benchmarks.grid.spec import presets
 from dsnet_plugin import DSNetError
 from dsnet_plugin import errors as plugin_errors
 

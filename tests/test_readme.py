@@ -27,7 +27,7 @@ SMALLER = {
     "dsnet benchmark cross": "--set folds=0 --set seeds=0 --set methods=baseline --set epochs=1 --set max_frames=32",
     "dsnet complexity": "--max-frames 32",
     "dsnet speed": "--max-frames 32 --batch-size 4 --rounds 1",
-    "dsnet demo": "--help",  # a server does not end; it is tested in tests/benchmarks/test_demo.py
+    "dsnet demo": "--help",  # a server does not end; it is tested in tests/benchmarks/deploy/test_demo_page.py
 }
 
 

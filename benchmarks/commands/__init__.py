@@ -1,1 +1,1 @@
-"""The commands of ``dsnet``, one file a family; :mod:`benchmarks.cli` puts them together."""
+"""The commands of ``dsnet``, one file each; :mod:`benchmarks.commands.app` registers them."""

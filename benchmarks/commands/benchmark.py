@@ -10,9 +10,9 @@ import yaml
 
 from benchmarks.commands.choices import Device
 from benchmarks.errors import RunError
-from benchmarks.executors import EXECUTORS
-from benchmarks.spec import presets, read_spec
-from benchmarks.suite import run_suite
+from benchmarks.grid.executors import EXECUTORS
+from benchmarks.grid.run import run_suite
+from benchmarks.grid.spec import presets, read_spec
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 

@@ -1,6 +1,11 @@
 """Choices that several commands offer."""
 
 from enum import Enum
+from typing import Annotated
+
+import typer
+
+from backbones import list_encoders
 
 
 class Device(str, Enum):
@@ -24,3 +29,7 @@ class MissingNeutral(str, Enum):
     error = "error"
     drop = "drop"
     mask = "mask"
+
+
+Backbone = Annotated[str, typer.Option(help=f"The encoder, one of {', '.join(list_encoders())}.")]
+"""The encoder, by name."""

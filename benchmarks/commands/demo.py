@@ -23,7 +23,7 @@ def demo(
       dsnet demo runs/synthetic-seed0/dsnet/fold-00
     """
     try:
-        from benchmarks.demo import serve
+        from benchmarks.deploy.demo_page import serve
     except ModuleNotFoundError as error:
         raise RunError(f"demo needs {error.name}: pip install 'dsnet_plugin[demo]'") from error
     serve(checkpoint, host, port, typer.echo)

@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks import tables
+from benchmarks.data.features import read_audio
+from benchmarks.deploy.recogniser import Recogniser, missing_band, most_probable
 from benchmarks.errors import AudioError, RunError
-from benchmarks.features import read_audio
-from benchmarks.recognition import Recogniser, missing_band, most_probable
+from benchmarks.output.markdown import markdown
 
 
 def predict(
@@ -53,7 +53,7 @@ def predict(
         typer.echo(json.dumps(predictions, indent=2))
     elif predictions:
         rows = [[p["file"], p["emotion"], *(f"{v:.3f}" for v in p["probabilities"].values())] for p in predictions]
-        typer.echo(tables.markdown(["file", "emotion", *recogniser.classes], rows, left=2))
+        typer.echo(markdown(["file", "emotion", *recogniser.classes], rows, left=2))
     for line in broken:
         typer.echo(f"dsnet: {line}", err=True)
     if broken:

@@ -9,14 +9,13 @@ import torch
 import typer
 from tqdm import tqdm
 
-from backbones import list_encoders
-from benchmarks import tables
-from benchmarks.commands.choices import Device
+from benchmarks.commands.choices import Backbone, Device
+from benchmarks.cost.ratios import bf16_gain, stripped_cost
+from benchmarks.cost.speed import measure_speed
+from benchmarks.cost.timed_method import NUM_SPEAKERS
 from benchmarks.methods import METHODS, method_class
-from benchmarks.speed import measure_speed
-from benchmarks.speed_ratios import bf16_gain, stripped_cost
-from benchmarks.timed_method import NUM_SPEAKERS
-from benchmarks.training import resolve_precision
+from benchmarks.output.markdown import markdown
+from benchmarks.training.device import resolve_precision
 
 
 class SpeedPrecision(str, Enum):
@@ -29,7 +28,7 @@ class SpeedPrecision(str, Enum):
 
 def speed(
     method: Annotated[str, typer.Option(help=f"'all', or with commas some of {', '.join(METHODS)}.")] = "all",
-    backbone: Annotated[str, typer.Option(help=f"The encoder, one of {', '.join(list_encoders())}.")] = "cnn",
+    backbone: Backbone = "cnn",
     batch_size: Annotated[int, typer.Option(min=2, help="Utterances in a batch.")] = 32,
     max_frames: Annotated[int, typer.Option(min=16, help="Their frames of 10 ms.")] = 600,
     device: Annotated[Device, typer.Option(help="Where to compute; auto takes CUDA where there is one.")] = Device.auto,
@@ -117,4 +116,4 @@ def _table(records: list[dict[str, Any]]) -> str:
         "times baseline",
         "peak",
     ]
-    return tables.markdown(header, rows)
+    return markdown(header, rows)

@@ -18,11 +18,21 @@ from benchmarks.corpora import (
     tess,
     urdu,
 )
-from benchmarks.corpora.base import EMOTIONS, Corpus, CorpusInfo, Report, Utterance, collect
+from benchmarks.corpora.base import EMOTION_COLORS, EMOTIONS, Corpus, CorpusInfo, Report, Utterance, collect
 from benchmarks.corpora.synthetic import SyntheticSettings, default_root, generate
 from benchmarks.errors import CorpusError
 
-__all__ = ["CORPORA", "EMOTIONS", "Corpus", "CorpusInfo", "Report", "Utterance", "load_corpus", "load_or_generate"]
+__all__ = [
+    "CORPORA",
+    "EMOTIONS",
+    "EMOTION_COLORS",
+    "Corpus",
+    "CorpusInfo",
+    "Report",
+    "Utterance",
+    "load_corpus",
+    "load_or_generate",
+]
 
 # In the order of every list of corpora: the paper's two first.
 _MODULES = (iemocap, msp_improv, emodb, ravdess, crema_d, nemo, urdu, savee, tess, esd, synthetic, manifest)

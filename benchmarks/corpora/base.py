@@ -17,6 +17,9 @@ from benchmarks.errors import CorpusError
 EMOTIONS = ("angry", "happy", "neutral", "sad")
 """The paper's four classes, in the order of every label index, table and confusion matrix."""
 
+EMOTION_COLORS = dict(zip(EMOTIONS, ("tab:blue", "tab:orange", "tab:green", "tab:red"), strict=True))
+"""The paper's, in Figure 3."""
+
 AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".oga", ".mp3", ".aif", ".aiff", ".au", ".sph"})
 """File suffixes that count as audio, compared without case; soundfile reads them all."""
 

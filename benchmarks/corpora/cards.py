@@ -1,7 +1,7 @@
 """What ``dsnet corpora`` says: what is known of the corpora, and what a folder holds."""
 
-from benchmarks import tables
-from benchmarks.corpora import CORPORA, Corpus, CorpusInfo
+from benchmarks.corpora import CORPORA, EMOTIONS, Corpus, CorpusInfo
+from benchmarks.output.markdown import markdown
 
 _SHOWN = 5
 """Names that are shown of each kind of problem."""
@@ -20,7 +20,7 @@ def known_corpora() -> str:
         ]
         for info in CORPORA.values()
     ]
-    return tables.markdown(["name", "corpus", "language", "utterances", "speakers", "licence"], rows, left=3)
+    return markdown(["name", "corpus", "language", "utterances", "speakers", "licence"], rows, left=3)
 
 
 def corpus_card(info: CorpusInfo) -> str:
@@ -51,7 +51,7 @@ def corpus_summary(corpus: Corpus) -> str:
 def corpus_report(corpus: Corpus) -> str:
     """What a folder holds: counts by class and by speaker beside the expected ones, and every problem."""
     info, report = corpus.info, corpus.report
-    lines = [f"{info.title} in {corpus.root}", "", tables.speakers(corpus), "", corpus_summary(corpus)]
+    lines = [f"{info.title} in {corpus.root}", "", speakers_table(corpus), "", corpus_summary(corpus)]
     if report.skipped:
         labels = ", ".join(f"{label} {count:,}" for label, count in sorted(report.skipped.items()))
         lines.append(f"skipped by label: {report.skipped.total():,} ({labels})")
@@ -68,3 +68,16 @@ def corpus_report(corpus: Corpus) -> str:
             more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
             lines.append(f"{kind}: {len(names):,}: {', '.join(names[:_SHOWN])}{more}")
     return "\n".join(lines)
+
+
+def speakers_table(corpus: Corpus) -> str:
+    """Utterances of each speaker by class."""
+    rows = []
+    for speaker in corpus.speakers:
+        own = [utterance for utterance in corpus.utterances if utterance.speaker == speaker]
+        counts = [sum(utterance.label == emotion for utterance in own) for emotion in EMOTIONS]
+        rows.append([speaker, own[0].sex or "?", *map(str, counts), str(len(own))])
+    total = [str(count) for count in corpus.counts().values()]
+    return markdown(
+        ["speaker", "sex", *EMOTIONS, "all"], [*rows, ["all", "", *total, str(len(corpus.utterances))]], left=2
+    )

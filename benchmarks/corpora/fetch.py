@@ -13,11 +13,11 @@ import pooch
 from requests import Session
 from tqdm import tqdm
 
-from benchmarks.cache import cache_root
 from benchmarks.corpora import CORPORA, Corpus, CorpusInfo, load_corpus
 from benchmarks.corpora.download import download, open_session
 from benchmarks.corpora.sources import SOURCES, Source
 from benchmarks.errors import CorpusError, FetchError
+from benchmarks.output.files import cache_root
 from dsnet_plugin.serialization import write_bytes
 
 _POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\noid sha256:([0-9a-f]{64})\nsize \d+\n")

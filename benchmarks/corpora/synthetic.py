@@ -18,9 +18,9 @@ from scipy import fft, signal
 from scipy.interpolate import PchipInterpolator
 
 from backbones import SAMPLE_RATE
-from benchmarks.cache import cache_root
 from benchmarks.corpora.base import EMOTIONS, AudioFiles, CorpusInfo, Report, Utterance
 from benchmarks.errors import CorpusError
+from benchmarks.output.files import cache_root
 
 _VERSION = 1  # rises whenever the same settings give other files
 _MANIFEST = "synthetic.json"

@@ -1,1 +1,1 @@
-"""The specifications that come with the package, read by :func:`benchmarks.spec.read_spec`."""
+"""The specifications that come with the package, read by :func:`benchmarks.grid.spec.read_spec`."""

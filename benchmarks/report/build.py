@@ -10,7 +10,7 @@ from benchmarks.methods import METHODS
 from benchmarks.report.about import budget_line, what_was_run
 from benchmarks.report.cells import Cell, read_runs
 from benchmarks.report.columns import columns
-from benchmarks.report.cost import complexity_table, encoder_cost_table, encoder_uar_table, fitting_speeds
+from benchmarks.report.cost_tables import complexity_table, encoder_cost_table, encoder_uar_table, fitting_speeds
 from benchmarks.report.encoder_section import encoder_section
 from benchmarks.report.formats import escape_markdown, latex, markdown, to_csv
 from benchmarks.report.page import render_page

@@ -8,28 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.errors import RunError
-from benchmarks.experiment import LINES_NAME
-from benchmarks.grid_speed import SPEED_NAME
-
-_CORPUS: dict[str, Any] = {"name": str, "utterances": int, "sha256": str}
-_RECORD: dict[str, Any] = {
-    "label": str,
-    "adapts": bool,
-    "cell": {
-        "corpus": _CORPUS,
-        "method": str,
-        "config": dict,
-        "protocol": str,
-        "fold": int,
-        "settings": {"encoder": str, "seed": int, "max_frames": int, "batch_size": int, "precision": str},
-    },
-    "seconds": float,
-    "curves": list,
-    "tests": dict,
-    "environment": dict,
-}
-_TEST: dict[str, Any] = {"corpus": _CORPUS, "speakers": dict}
-"""What the report needs of a record, and the type of each entry; an int is a float too."""
+from benchmarks.grid import LINES_NAME, SPEED_NAME, check_line
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +88,7 @@ def read_runs(paths: Sequence[Path]) -> Runs:
             if _is_speed(record):
                 runs.speeds.append(record)
                 continue
-            _check(where, record)
+            check_line(where, record)
             key = json.dumps(record["cell"], sort_keys=True)
             if key in found:
                 runs.remarks.append(f"{where}: a cell that was there already; the later record counts")
@@ -146,28 +125,6 @@ def _records(path: Path, remarks: list[str]) -> Iterator[tuple[str, Any]]:
 
 def _is_speed(record: Any) -> bool:
     return isinstance(record, dict) and {"encoder", "training", "inference"} <= record.keys()
-
-
-def _check(where: str, record: Any) -> None:
-    wrong = list(_misfits(record, _RECORD, "record"))
-    if not wrong:
-        wrong = [text for name, test in record["tests"].items() for text in _misfits(test, _TEST, f"tests.{name}")]
-    if wrong:
-        raise RunError(f"{where}: not a finished cell's record: {'; '.join(wrong)}")
-
-
-def _misfits(found: Any, wanted: Any, name: str) -> Iterator[str]:
-    """What is not as ``wanted``, a type or a mapping of names to such."""
-    kind = dict if isinstance(wanted, dict) else wanted
-    fitting: Any = (int, float) if kind is float else kind
-    if not isinstance(found, fitting):
-        yield f"{name} is a {type(found).__name__}, expected {kind.__name__}"
-    elif isinstance(wanted, dict):
-        for key, own in wanted.items():
-            if key in found:
-                yield from _misfits(found[key], own, key)
-            else:
-                yield f"{name} lacks {key}"
 
 
 def _tell_corpora_apart(records: Sequence[dict[str, Any]]) -> None:

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from benchmarks.predictions import Predictions, SpeakerRecord
 from benchmarks.report.cells import Cell
-from benchmarks.statistics import mean_uar
+from benchmarks.scores import Predictions, SpeakerRecord
+from benchmarks.scores.statistics import mean_uar
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix
 
 from benchmarks.corpora import EMOTIONS
-from benchmarks.predictions import Predictions
 from benchmarks.report.columns import Column
 from benchmarks.report.picture import Picture, render
 from benchmarks.report.rows import BASELINE, OURS
+from benchmarks.scores import Predictions
 
 
 def mean_confusion(predictions: Predictions) -> NDArray[np.float64]:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from benchmarks.curves import draw_curves, panels
 from benchmarks.report.cells import Cell
 from benchmarks.report.picture import Picture, render
+from benchmarks.training.curves import draw_curves, panels
 
 
 def curves_figure(name: str, title: str, cells: Sequence[Cell]) -> Picture:

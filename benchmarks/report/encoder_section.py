@@ -6,11 +6,11 @@ from benchmarks.report.cells import Cell
 from benchmarks.report.columns import columns
 from benchmarks.report.confusion_figure import confusion_figure
 from benchmarks.report.curves_figure import curves_figure
-from benchmarks.report.inside import probes_table
-from benchmarks.report.losses import losses_table
+from benchmarks.report.losses_table import losses_table
 from benchmarks.report.picture import Picture
+from benchmarks.report.probes_table import probes_table
 from benchmarks.report.rows import BASELINE, OURS, Rows, sort_rows
-from benchmarks.report.scores import details_table, uar_table
+from benchmarks.report.score_tables import details_table, uar_table
 from benchmarks.report.section import Section
 from benchmarks.report.significance import (
     ALPHA,

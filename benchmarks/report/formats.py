@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from math import isnan
 
-from benchmarks import tables
+from benchmarks.output.markdown import markdown as aligned
 from benchmarks.report.table import Interval, Number, Table, Value, parts
 
 _LATEX = {
@@ -40,7 +40,7 @@ def markdown(table: Table) -> str:
     blocks = [f"### {escape_markdown(table.title)}"]
     blocks += [f"**{escape_markdown(text)}**" for text in table.warnings]
     blocks += map(escape_markdown, table.notes)
-    blocks.append(tables.markdown([escape_markdown(name) for name in table.header], rows, table.left))
+    blocks.append(aligned([escape_markdown(name) for name in table.header], rows, table.left))
     return "\n\n".join(blocks)
 
 

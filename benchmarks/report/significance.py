@@ -6,7 +6,7 @@ from typing import get_args
 from benchmarks.report.columns import Column
 from benchmarks.report.rows import BASELINE, OURS
 from benchmarks.report.table import Number, Table, Value
-from benchmarks.statistics import Unit, Versus, compare, holm, mean_uar, paired_permutation
+from benchmarks.scores.statistics import Unit, Versus, compare, holm, mean_uar, paired_permutation
 
 ALPHA = 0.05
 """A mark stands where the p value over speakers, after Holm's adjustment, is not above it."""

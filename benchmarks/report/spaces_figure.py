@@ -10,14 +10,11 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from sklearn.manifold import TSNE
 
-from benchmarks.cell import SPACES_NAME
-from benchmarks.corpora import EMOTIONS
-from benchmarks.files import read_tensors
+from benchmarks.corpora import EMOTION_COLORS, EMOTIONS
+from benchmarks.grid import SPACES_NAME
+from benchmarks.output.files import read_tensors
 from benchmarks.report.cells import Cell
 from benchmarks.report.picture import Picture, render
-
-EMOTION_COLORS = dict(zip(EMOTIONS, ("tab:blue", "tab:orange", "tab:green", "tab:red"), strict=True))
-"""The paper's."""
 
 MARKERS = {"validation": "o", "test": "s"}
 PERPLEXITY = 30

@@ -3,11 +3,11 @@ import sys
 import pytest
 import torch
 
-from benchmarks.batches import SpeechData
-from benchmarks.cli import run_app
+from benchmarks.commands.app import run_app
 from benchmarks.corpora import load_corpus
 from benchmarks.corpora.synthetic import SyntheticSettings, generate
-from benchmarks.features import extract
+from benchmarks.data.features import extract
+from benchmarks.data.speech_data import SpeechData
 
 FRAMES = 32
 

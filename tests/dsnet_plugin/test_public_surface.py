@@ -104,16 +104,6 @@ def imported_packages(path):
             yield node.module.partition(".")[0]
 
 
-@pytest.mark.parametrize(
-    ("package", "above"),
-    [("dsnet_plugin", {"backbones", "benchmarks", "tests"}), ("backbones", {"benchmarks", "tests"})],
-)
-def test_imports_point_down(package, above):
-    assert sources(package)
-    for path in sources(package):
-        assert not above & set(imported_packages(path)), path
-
-
 def test_the_plug_in_imports_torch_safetensors_and_the_standard_library_alone():
     allowed = {"torch", "safetensors", "dsnet_plugin"} | sys.stdlib_module_names
     guarded = {"probes.py": {"sklearn"}}  # inside a function: the tests above and of the probes block them

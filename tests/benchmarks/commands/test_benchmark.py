@@ -3,8 +3,8 @@ import re
 import pytest
 import yaml
 
-from benchmarks.spec import presets
-from benchmarks.suite import Outcome
+from benchmarks.grid.run import Outcome
+from benchmarks.grid.spec import presets
 
 
 @pytest.fixture

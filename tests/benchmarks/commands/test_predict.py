@@ -6,9 +6,9 @@ import soundfile
 import torch
 
 from backbones import add_deltas, create_encoder, fit_frames, log_mel
-from benchmarks.checkpoint import load_model, save_model
-from benchmarks.features import read_audio
+from benchmarks.data.features import read_audio
 from benchmarks.methods import create_method
+from benchmarks.training.checkpoint import load_model, save_model
 
 CLASSES = ["angry", "happy", "neutral", "sad"]
 FRAMES = 32

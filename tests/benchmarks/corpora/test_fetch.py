@@ -6,11 +6,11 @@ from zipfile import ZipFile
 
 import pytest
 
-from benchmarks.cache import cache_root
 from benchmarks.corpora import CORPORA
 from benchmarks.corpora.fetch import fetch
 from benchmarks.corpora.sources import SOURCES
 from benchmarks.errors import FetchError
+from benchmarks.output.files import cache_root
 from tests.benchmarks.corpora import trees
 from tests.benchmarks.corpora.archives import EMODB, RAVDESS, left, release, zipped
 from tests.benchmarks.corpora.server import FileServer

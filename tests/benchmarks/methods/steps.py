@@ -3,11 +3,13 @@
 import torch
 
 from backbones import CNNEncoder
+from benchmarks.data.protocols import leave_one_speaker_out
+from benchmarks.grid.record import identify
 from benchmarks.methods import METHODS
-from benchmarks.optimization import AdamStep, make_adam
-from benchmarks.protocols import leave_one_speaker_out
-from benchmarks.settings import TrainingSettings
-from benchmarks.training import fit, identify, make_accelerator, make_method
+from benchmarks.training.adam import AdamStep, make_adam
+from benchmarks.training.device import make_accelerator
+from benchmarks.training.fit import fit, make_method
+from benchmarks.training.settings import TrainingSettings
 from tests.benchmarks.conftest import FRAMES
 
 SPEAKERS = 3

@@ -3,10 +3,10 @@ import torch
 import torch.nn.functional as F
 
 from backbones import CNNEncoder
-from benchmarks.checkpoint import load_model
 from benchmarks.methods import DANN, create_method
 from benchmarks.methods.gradient_reversal import reversal_strength
-from benchmarks.training import training_step
+from benchmarks.training.checkpoint import load_model
+from benchmarks.training.fit import training_step
 from tests.benchmarks.methods.steps import Recording, adam_step, batch, changed, gradient, make, move, snapshot, train
 
 

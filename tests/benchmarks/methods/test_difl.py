@@ -6,13 +6,14 @@ import torch
 import torch.nn.functional as F
 
 from backbones import CNNEncoder
-from benchmarks.batches import Side, SpeechData
-from benchmarks.checkpoint import load_model
+from benchmarks.data.batches import Side
+from benchmarks.data.protocols import leave_one_speaker_out
+from benchmarks.data.speech_data import SpeechData
 from benchmarks.methods import DIFL, create_method, difl
 from benchmarks.methods.difl import alignment_weights
 from benchmarks.methods.mmd import mean_squared_mmd
-from benchmarks.protocols import leave_one_speaker_out
-from benchmarks.training import training_step
+from benchmarks.training.checkpoint import load_model
+from benchmarks.training.fit import training_step
 from dsnet_plugin import ConfigError
 from tests.benchmarks.conftest import FRAMES
 from tests.benchmarks.methods.steps import (

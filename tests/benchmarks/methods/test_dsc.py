@@ -7,11 +7,12 @@ import torch
 from torch import nn
 
 from backbones import create_encoder
-from benchmarks.batches import Side, SpeechData
+from benchmarks.data.batches import Side
+from benchmarks.data.speech_data import SpeechData
 from benchmarks.methods import DSC, VARIANTS, MethodOutput, create_method
 from benchmarks.methods.base import Speakers
 from benchmarks.methods.dsc import ConditioningReferences
-from benchmarks.training import training_step
+from benchmarks.training.fit import training_step
 from dsnet_plugin import ConfigError, NeutralReferenceError, ShapeError
 from tests.benchmarks.conftest import FRAMES
 from tests.benchmarks.methods.paired_batches import (

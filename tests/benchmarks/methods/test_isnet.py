@@ -7,11 +7,12 @@ import torch
 import torch.nn.functional as F
 
 from backbones import create_encoder
-from benchmarks.batches import Side
+from benchmarks.data.batches import Side
 from benchmarks.methods import ISNet, MethodOutput, Speakers, create_method
 from benchmarks.methods.isnet import IndividualReferences
-from benchmarks.optimization import AdamStep, make_adam
-from benchmarks.training import make_accelerator, training_step
+from benchmarks.training.adam import AdamStep, make_adam
+from benchmarks.training.device import make_accelerator
+from benchmarks.training.fit import training_step
 from dsnet_plugin import ConfigError, NeutralReferenceError
 from tests.benchmarks.methods.paired_batches import ENCODERS, make_batch, make_encoder, rows_encoded
 from tests.benchmarks.methods.steps import Recording, adam_step, changed, snapshot

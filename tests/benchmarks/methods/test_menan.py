@@ -5,10 +5,10 @@ import torch
 from torch import nn
 
 from backbones import CNNEncoder
-from benchmarks.checkpoint import load_model
 from benchmarks.methods import MethodOutput, create_method
 from benchmarks.methods.menan import MEnAN, mean_entropy
-from benchmarks.training import training_step
+from benchmarks.training.checkpoint import load_model
+from benchmarks.training.fit import training_step
 from dsnet_plugin import ConfigError
 from tests.benchmarks.methods.steps import Recording, adam_step, batch, changed, gradient, make, snapshot, train
 

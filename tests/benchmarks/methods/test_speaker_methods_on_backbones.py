@@ -5,8 +5,9 @@ import torch
 
 from backbones import create_encoder
 from benchmarks.methods import METHODS
-from benchmarks.settings import TrainingSettings
-from benchmarks.training import put_on_device, training_step
+from benchmarks.training.device import put_on_device
+from benchmarks.training.fit import training_step
+from benchmarks.training.settings import TrainingSettings
 from tests.benchmarks.methods.steps import SPEAKERS, adam_step, batch, changed, snapshot
 
 FRONT = {

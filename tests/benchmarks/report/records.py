@@ -6,7 +6,7 @@ import json
 import numpy as np
 import torch
 
-from benchmarks.files import write_tensors
+from benchmarks.output.files import write_tensors
 
 SETTINGS = {
     "encoder": "cnn",

@@ -9,13 +9,14 @@ import pytest
 from PIL import Image
 from sklearn.metrics import recall_score
 
-from benchmarks.cell import CorpusData, run_cell
 from benchmarks.commands.report import report
+from benchmarks.data.protocols import leave_one_speaker_out
 from benchmarks.errors import RunError
-from benchmarks.protocols import leave_one_speaker_out
+from benchmarks.grid.cell import run_cell
+from benchmarks.grid.corpus_data import CorpusData
 from benchmarks.report import write_report
-from benchmarks.settings import TrainingSettings
-from benchmarks.training import make_accelerator
+from benchmarks.training.device import make_accelerator
+from benchmarks.training.settings import TrainingSettings
 from tests.benchmarks.conftest import FRAMES
 from tests.benchmarks.report.records import Corpus, cell, speed, write_run, write_spaces
 

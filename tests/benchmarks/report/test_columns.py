@@ -6,7 +6,7 @@ from sklearn.metrics import recall_score
 
 from benchmarks.report.cells import Cell
 from benchmarks.report.columns import columns, common_places
-from benchmarks.statistics import mean_uar
+from benchmarks.scores.statistics import mean_uar
 from tests.benchmarks.report.records import Corpus, cell
 
 # Speakers differ in their classes, so that pooling and averaging folds differ.

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from sklearn.metrics import confusion_matrix
 
-from benchmarks.files import read_tensors
+from benchmarks.output.files import read_tensors
 from benchmarks.report import confusion_figure as confusion
 from benchmarks.report import curves_figure as curves
 from benchmarks.report import spaces_figure as spaces

@@ -1,0 +1,28 @@
+"""``dsnet export``: a trained model for deployment."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.deploy.export import FILE_NAMES, export_model
+
+
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="A best.safetensors, or the fold's folder that holds it.")],
+    form: Annotated[str, typer.Option("--format", help=f"One of {', '.join(FILE_NAMES)}.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help=f"A file or folder.  [default: {', '.join(FILE_NAMES.values())} beside the checkpoint]"),
+    ] = None,
+) -> None:
+    """Writes the model for deployment: features to logits, without what serves training alone.
+
+    Classes and front end are in the file as JSON under the key 'dsnet': of ONNX in metadata_props, of the others among
+    their extra files.
+
+    \b
+    Example:
+      dsnet export runs/synthetic-seed0/dsnet/fold-00 --format onnx
+    """
+    typer.echo(str(export_model(checkpoint, form, out)))

@@ -1,0 +1,174 @@
+"""Parameters and MACs of a method in training and in inference: on the paper's CNN as its Table 3 counts, with THOP."""
+
+import copy
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from math import gcd
+from typing import Any
+
+import torch
+from thop import profile
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from backbones import create_encoder, num_samples
+from backbones.frontend import NUM_MEL_BINS
+from benchmarks.corpora import EMOTIONS
+from benchmarks.methods import Losses, Method, Speakers, create_method, method_class
+from benchmarks.output.markdown import markdown
+from benchmarks.training import TrainingSettings
+
+PAPER_TABLE_3 = {
+    "baseline": (1.23, 1.98, 1.23, 1.98),
+    "dsc": (2.44, 3.95, 2.44, 3.95),
+    "isnet": (2.56, 17.78, 1.33, 1.98),
+    "dsnet": (1.63, 3.95, 1.33, 1.98),
+}
+"""Parameters (M) and MACs (G) in training, then in inference, as the paper prints them."""
+
+NUM_SPEAKERS = 8
+"""Training speakers of a method that classifies them: IEMOCAP's, with one of ten left out and one to validate."""
+
+
+@dataclass(frozen=True)
+class Complexity:
+    """Counts of one method: parameters, and multiply-accumulate operations for one utterance.
+
+    In training an utterance comes with references of its own, as in Table 3, and with its share of the target's utterances
+    where a batch has some; it is counted once for each of the method's phases. On the paper's CNN by THOP's rules:
+    convolutions and linear layers without bias, batch norm 4 an element, operations that are no module 0. On any other
+    encoder, whose modules THOP need not know, half of torch's floating-point operations: convolutions and matrix products.
+    """
+
+    method: str
+    training_parameters: int
+    training_macs: int
+    inference_parameters: int
+    inference_macs: int
+
+    def in_table_3_units(self) -> tuple[float, float, float, float]:
+        """Millions of parameters and giga-MACs, in the columns' order of Table 3."""
+        return (
+            self.training_parameters / 1e6,
+            self.training_macs / 1e9,
+            self.inference_parameters / 1e6,
+            self.inference_macs / 1e9,
+        )
+
+
+def measure(name: str, encoder: str = "cnn", max_frames: int = 600) -> Complexity:
+    """Counts a method on an encoder, for one utterance of ``max_frames`` frames."""
+    speakers = {"num_speakers": NUM_SPEAKERS} if method_class(name).needs_speakers else {}
+    method = create_method(name, create_encoder(encoder), len(EMOTIONS), **speakers).eval()
+    macs = _thop_macs if encoder == "cnn" else _torch_macs
+    batch = _training_batch(method, max_frames)
+    utterance = _rows(method, 1, max_frames, method.neutral_in_inference)
+    return Complexity(
+        method=name,
+        training_parameters=_parameters([method]),
+        training_macs=macs(method, lambda counted: _train(counted, batch)) // len(batch["labels"]),
+        inference_parameters=_parameters(method.inference_modules()),
+        inference_macs=macs(method, lambda counted: counted(**utterance)),
+    )
+
+
+def counts_table(counts: Sequence[Complexity], beside_paper: bool = True) -> str:
+    """Table 3: what was counted, and in brackets what the paper prints, of its CNN and four methods."""
+    rows = []
+    for found in counts:
+        row = [
+            f"{found.training_parameters:,}",
+            f"{found.training_macs / 1e9:.4f}G",
+            f"{found.inference_parameters:,}",
+            f"{found.inference_macs / 1e9:.4f}G",
+        ]
+        if beside_paper and (printed := PAPER_TABLE_3.get(found.method)):
+            row = [f"{own} ({paper:.2f}{unit})" for own, paper, unit in zip(row, printed, "MGMG", strict=True)]
+        rows.append([found.method, *row])
+    header = ["method", "training params", "training MACs", "inference params", "inference MACs"]
+    return markdown(header, rows)
+
+
+class _Untrained:
+    """A :class:`benchmarks.methods.Step` that moves nothing."""
+
+    progress = 0.0
+
+    def __init__(self, phase: str) -> None:
+        self.phase = phase
+
+    def update(self, loss: Tensor, *groups: Iterable[nn.Parameter]) -> None:
+        pass
+
+    def watch(self, losses: Losses) -> None:
+        pass
+
+
+class _Run(nn.Module):
+    """A call of a method as THOP takes it."""
+
+    def __init__(self, method: Method, run: Callable[[Method], object]) -> None:
+        super().__init__()
+        self.method = method
+        self.run = run
+
+    def forward(self) -> None:
+        self.run(self.method)
+
+
+def _train(method: Method, batch: dict[str, Any]) -> None:
+    for phase in method.phases:
+        method.training_step(batch, _Untrained(phase))
+
+
+def _training_batch(method: Method, max_frames: int) -> dict[str, Any]:
+    """One labelled utterance, or as few as a whole number of the target's utterances goes with."""
+    batch_size = TrainingSettings().batch_size
+    parts = gcd(batch_size, method.target_rows)
+    rows = batch_size // parts
+    batch = _rows(method, rows, max_frames, method.needs_neutral)
+    batch["labels"] = torch.zeros(rows, dtype=torch.int64)
+    if method.needs_speakers:
+        batch["speakers"] = torch.arange(rows) % NUM_SPEAKERS
+    if method.target_rows:
+        batch["target"] = _silence(method, method.target_rows // parts, max_frames)
+    return batch
+
+
+def _rows(method: Method, rows: int, max_frames: int, with_neutral: bool) -> dict[str, Any]:
+    """One utterance of each of so many speakers, beside the references that the method chooses."""
+    batch: dict[str, Any] = {"inputs": _silence(method, rows, max_frames)}
+    if with_neutral:
+        neutral = [False, *[True] * 8]
+        names = [f"speaker {row}" for row in range(rows) for _ in neutral]
+        speakers = Speakers(names, neutral * rows, lambda: torch.zeros(len(names), 1), "error", seed=0)
+        references = method.pairing(speakers)
+        assert references is not None
+        found = references.batch([row * len(neutral) for row in range(rows)])
+        batch["neutral"] = _silence(method, len(found.references), max_frames)
+        batch |= {"neutral_index": found.neutral_index, "neutral_mask": found.neutral_mask}
+    return batch
+
+
+def _silence(method: Method, rows: int, max_frames: int) -> Tensor:
+    if method.encoder.input_kind == "waveform":
+        return torch.zeros(rows, num_samples(max_frames))
+    return torch.zeros(rows, 3, max_frames, NUM_MEL_BINS)
+
+
+def _parameters(modules: list[nn.Module]) -> int:
+    return sum(parameter.numel() for module in modules for parameter in module.parameters())
+
+
+def _thop_macs(method: Method, run: Callable[[Method], object]) -> int:
+    # THOP leaves its counters in the modules. They add up over calls.
+    macs, _ = profile(_Run(copy.deepcopy(method), run), inputs=(), verbose=False)
+    return int(macs)
+
+
+def _torch_macs(method: Method, run: Callable[[Method], object]) -> int:
+    # The counter knows no fused attention of the CPU; in its plain form it is two matrix products.
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        run(method)
+    return int(counter.get_total_flops()) // 2

@@ -1,0 +1,116 @@
+"""How fast a method trains and infers on this device, and what keeps it from being faster."""
+
+import statistics
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+
+from benchmarks.cost.clock import Clock, in_turn, median_ratio
+from benchmarks.cost.timed_method import TimedMethod, random_data
+from benchmarks.errors import RunError
+from benchmarks.output.environment import describe
+from benchmarks.training import TrainingSettings
+from benchmarks.training.device import make_accelerator, resolve_precision
+from dsnet_plugin.config import check_choice
+
+BASELINE = "baseline"
+"""What every method is measured beside."""
+
+
+def measure_speed(
+    name: str,
+    encoder: str = "cnn",
+    config: dict[str, Any] | None = None,
+    batch_size: int = 32,
+    max_frames: int = 600,
+    precision: str = "auto",
+    device: str = "auto",
+    compile: bool = False,
+    rounds: int = 5,
+    steps: int | None = None,
+) -> dict[str, Any]:
+    """Measures a method and the baseline in turn, on random features of eight speakers; times are medians over rounds.
+
+    Args:
+        name: of ``METHODS`` or ``VARIANTS``.
+        encoder: see :func:`backbones.create_encoder`.
+        config: the method's settings.
+        batch_size: utterances in a batch, in training and in inference.
+        max_frames: their frames of 10 ms.
+        precision: ``"fp32"``, ``"bf16"``, or ``"auto"`` for what the device is fast in.
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        compile: put the encoder through ``torch.compile``.
+        rounds: one more comes first, to warm up.
+        steps: training batches a round, of which the first does not count; None for 3 on the CPU and 20 on CUDA.
+
+    Returns:
+        What JSON can hold. In ``training``:
+
+        - ``samples_per_second``: labelled utterances that an epoch takes in;
+        - ``outside_share``: of that time the share outside the steps, see :meth:`TimedMethod.train`;
+        - ``peak_bytes``: see :meth:`TimedMethod.training_peak`;
+        - ``matmul_share``: multiply-accumulate operations a second, of convolutions and matrix products, forward and
+          backward, over those of a large matrix product of the same precision in the same rounds.
+
+        In ``inference`` ``latency_ms`` of one utterance, and ``samples_per_second`` and ``peak_bytes`` of a batch; features
+        are on the device. ``times_baseline`` is in both the seconds of a batch over the baseline's.
+
+    Raises:
+        DSNetError: an unknown name, no such device, or fewer utterances, rounds or steps than can be measured.
+    """
+    check_choice("precision", precision, Literal["auto", "fp32", "bf16"])
+    check_choice("device", device, Literal["auto", "cpu", "cuda"])
+    for what, number, least in (("batch_size", batch_size, 2), ("rounds", rounds, 1), ("steps", steps, 2)):
+        if number is not None and number < least:
+            raise RunError(f"{what}={number}: expected at least {least}")
+    where = make_accelerator(device, "fp32").device
+    precision = resolve_precision(precision, where)
+    settings = TrainingSettings(
+        encoder=encoder, batch_size=batch_size, max_frames=max_frames, precision=precision, compile=compile
+    )
+    accelerator = make_accelerator(device, precision)
+    data, fold = random_data(settings, steps or (20 if where.type == "cuda" else 3), where)
+    methods = {name: TimedMethod(name, config or {}, data, fold, settings, accelerator)}
+    if name != BASELINE:
+        methods[BASELINE] = TimedMethod(BASELINE, {}, data, fold, settings, accelerator)
+    runs: dict[str, Callable[[], Any]] = {key: timed.round for key, timed in methods.items()}
+    found = in_turn({**runs, "matmul": _matmul_rate(where, precision)}, rounds)
+    own, baseline = _columns(found[name]), _columns(found[BASELINE])
+    shares = [
+        methods[name].macs / seconds / rate for seconds, rate in zip(own["training"], found["matmul"], strict=True)
+    ]
+    return {
+        "method": name,
+        "encoder": encoder,
+        "config": methods[name].method.config(),
+        "max_frames": max_frames,
+        "batch_size": batch_size,
+        "precision": precision,
+        "compile": compile,
+        "training": {
+            "samples_per_second": batch_size / statistics.median(own["training"]),
+            "times_baseline": median_ratio(own["training"], baseline["training"]),
+            "outside_share": median_ratio(own["outside"], own["training"]),
+            "matmul_share": statistics.median(shares),
+            "peak_bytes": methods[name].training_peak(),
+        },
+        "inference": {
+            "latency_ms": 1000 * statistics.median(own["latency"]),
+            "samples_per_second": batch_size / statistics.median(own["inference"]),
+            "times_baseline": median_ratio(own["inference"], baseline["inference"]),
+            "peak_bytes": methods[name].inference_peak(),
+        },
+        "environment": describe(where),
+    }
+
+
+def _matmul_rate(device: torch.device, precision: str) -> Callable[[], float]:
+    """A call that measures the multiply-accumulate operations a second of a large matrix product."""
+    side, clock = 8192 if device.type == "cuda" else 2048, Clock(device)
+    matrix = torch.randn(side, side, device=device).to(torch.bfloat16 if precision == "bf16" else torch.float32)
+    return lambda: side**3 / clock.seconds(lambda: matrix @ matrix)
+
+
+def _columns(rounds: list[dict[str, float]]) -> dict[str, list[float]]:
+    return {key: [own[key] for own in rounds] for key in rounds[0]}

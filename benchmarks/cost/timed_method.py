@@ -1,0 +1,171 @@
+"""A method in the training loop and in inference, with marks on the time that both take."""
+
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+from tqdm import tqdm
+
+from backbones import create_encoder, num_samples
+from backbones.frontend import NUM_MEL_BINS
+from benchmarks.corpora import EMOTIONS, Utterance
+from benchmarks.cost.clock import Clock
+from benchmarks.cost.memory import growth, size
+from benchmarks.data import Fold, Side, SpeechData
+from benchmarks.methods import Losses, Step
+from benchmarks.training import TrainingSettings
+from benchmarks.training.adam import AdamStep, make_adam
+from benchmarks.training.device import put_on_device
+from benchmarks.training.fit import make_method, train_epoch, training_step
+
+NUM_SPEAKERS = 8
+"""That are trained on: IEMOCAP's, with one of ten left out and one to validate."""
+
+_TEST_UTTERANCES = 16
+_CALLS = 3
+_NEUTRAL = EMOTIONS.index("neutral")
+
+
+class TimedMethod:
+    """A method that is trained as :func:`benchmarks.training.fit.fit` does it, in the same loop, and infers as in testing.
+
+    Args:
+        name: of the method.
+        config: its settings.
+        data: of :func:`random_data`,
+        fold: with its fold.
+        settings: encoder, batch size, frames, precision.
+        accelerator: device and precision.
+
+    Raises:
+        DSNetError: a name or settings that are not known.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        config: dict[str, Any],
+        data: SpeechData,
+        fold: Fold,
+        settings: TrainingSettings,
+        accelerator: Accelerator,
+    ) -> None:
+        self.settings = settings
+        self.clock = Clock(accelerator.device)
+        self.method = make_method(name, config, data, fold, settings)
+        put_on_device(self.method, replace(settings, compile=False), accelerator.device)
+        self.side = Side(data, fold.train, self.method, settings.missing_neutral, settings.seed, fold.test)
+        self.step = AdamStep(self.method, make_adam(self.method, settings.learning_rate), accelerator)
+        self.batch = next(self.side.epoch(1, settings.batch_size))
+        self.macs = self._count_macs()
+        put_on_device(self.method, settings, accelerator.device)  # the counter does not see into compiled code
+        testing = Side(data, fold.train, self.method, seed=settings.seed)
+        self.utterance = testing.unlabelled([0])
+        self.utterances = testing.unlabelled(range(settings.batch_size))
+        self._marks: list[tuple[str, int, Any, Any]] = []
+        self._learn = self.method.training_step
+        self.method.training_step = self._marked  # type: ignore[method-assign]
+
+    def round(self) -> dict[str, float]:
+        """Seconds of ``training`` and of its ``outside``, see :meth:`train`, of one utterance's ``latency`` and of the
+        ``inference`` of a batch.
+        """
+        training, outside = self.train()
+        latencies = [self.clock.seconds(lambda: self.infer(self.utterance)) for _ in range(_CALLS)]
+        batches = self.clock.seconds(lambda: self.infer(self.utterances, _CALLS))
+        return {
+            "training": training,
+            "outside": outside,
+            "latency": statistics.median(latencies),
+            "inference": batches / _CALLS,
+        }
+
+    def train(self) -> tuple[float, float]:
+        """An epoch in the training loop, in which no step waits for the device.
+
+        Returns:
+            Seconds from the end of one training step to the end of the next, and those of them before the next begins, in
+            which the loop sums up losses and prepares a batch. Medians over full batches, added up over the phases.
+        """
+        self._marks.clear()
+        with tqdm(disable=True) as bar:
+            train_epoch(self.side, self.step, self.settings, epoch=1, batches=len(self.method.phases), bar=bar)
+        self.clock.wait()
+        whole: dict[str, list[float]] = {phase: [] for phase in self.method.phases}
+        outside: dict[str, list[float]] = {phase: [] for phase in self.method.phases}
+        for (_, _, _, previous), (phase, rows, start, end) in pairwise(self._marks):
+            if rows == self.settings.batch_size:
+                whole[phase].append(self.clock.between(previous, end))
+                outside[phase].append(self.clock.between(previous, start))
+        return sum(map(statistics.median, whole.values())), sum(map(statistics.median, outside.values()))
+
+    def infer(self, batch: dict[str, Any], times: int = 1) -> None:
+        """A batch without labels, its tensors ready on the device."""
+        self.method.eval()
+        with torch.inference_mode(), self.step.accelerator.autocast():
+            for _ in range(times):
+                self.method(**batch)
+
+    def training_peak(self) -> int:
+        """Bytes at the peak of a training step: weights, gradients, moments, the batch, and what comes and goes."""
+        held = [self.step.optimizer.state, [p.grad for p in self.method.parameters()], self.batch]
+        held += [list(self.method.parameters()), list(self.method.buffers())]
+        return size(_tensors(held)) + growth(self._train_on_batch, self.clock.device)
+
+    def inference_peak(self) -> int:
+        """Bytes at the peak of a batch's inference: the weights that inference needs, the batch, what comes and goes."""
+        modules = self.method.inference_modules()
+        held = [self.utterances, [[list(own.parameters()), list(own.buffers())] for own in modules]]
+        return size(_tensors(held)) + growth(lambda: self.infer(self.utterances), self.clock.device)
+
+    def _marked(self, batch: dict[str, Any], step: Step) -> Losses:
+        start = self.clock.mark()
+        losses = self._learn(batch, step)
+        self._marks.append((step.phase, len(batch["labels"]), start, self.clock.mark()))
+        return losses
+
+    def _train_on_batch(self) -> None:
+        self.method.train()
+        for phase in self.method.phases:
+            self.step.phase = phase
+            training_step(self.method, self.batch, self.step)
+
+    def _count_macs(self) -> int:
+        # The counter knows no fused attention of the CPU; in its plain form it is two matrix products.
+        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+            self._train_on_batch()
+        return int(counter.get_total_flops()) // 2
+
+
+def random_data(settings: TrainingSettings, steps: int, device: torch.device) -> tuple[SpeechData, Fold]:
+    """Random features of eight speakers, for so many batches and a reference each, and of a ninth who is tested."""
+    kind = create_encoder(settings.encoder).input_kind
+    shape = (num_samples(settings.max_frames),) if kind == "waveform" else (settings.max_frames, NUM_MEL_BINS)
+    each = -(-steps * settings.batch_size // NUM_SPEAKERS) + 1
+    spoken = [("test", i) for i in range(_TEST_UTTERANCES)]
+    spoken += [(f"speaker {number}", i) for i in range(each) for number in range(NUM_SPEAKERS)]
+    utterances = [
+        Utterance(f"{speaker}/{i}", Path(), speaker, EMOTIONS[(_NEUTRAL + i) % len(EMOTIONS)]) for speaker, i in spoken
+    ]
+    generator = torch.Generator().manual_seed(0)
+    features = [torch.randn(shape, generator=generator) / 10 for _ in utterances]  # a waveform's full scale is 1
+    indices = list(range(len(utterances)))
+    fold = Fold(0, ("test",), (), indices[_TEST_UTTERANCES:], [], indices[:_TEST_UTTERANCES])
+    return SpeechData(utterances, features, settings.max_frames, device, kind), fold
+
+
+def _tensors(held: Any) -> Iterable[Tensor]:
+    """The tensors in lists and dicts."""
+    if isinstance(held, Tensor):
+        yield held
+    elif isinstance(held, Mapping | list):
+        for part in held.values() if isinstance(held, Mapping) else held:
+            yield from _tensors(part)

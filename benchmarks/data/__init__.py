@@ -1,0 +1,10 @@
+"""From audio files to the batches of one side of a fold.
+
+What reads audio stays in ``features``, since it needs torchaudio.
+"""
+
+from benchmarks.data.batches import Side
+from benchmarks.data.protocols import PROTOCOLS, Fold, leave_one_speaker_out, select_folds
+from benchmarks.data.speech_data import SpeechData, collate
+
+__all__ = ["PROTOCOLS", "Fold", "Side", "SpeechData", "collate", "leave_one_speaker_out", "select_folds"]

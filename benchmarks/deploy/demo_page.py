@@ -1,0 +1,203 @@
+"""The local page of ``dsnet demo``: a recording in, its emotion, spectrogram and place among the training utterances out.
+
+Nothing leaves the machine: no telemetry, no share link, no font or script of another host, and the page's own
+Content-Security-Policy forbids the browser every address but the page's. Recordings lie in a temporary folder that is
+removed at the end.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Callable
+from html import escape
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read at import, and by threads that Gradio starts
+
+import gradio as gr
+import uvicorn
+from fastapi import FastAPI, Request, Response
+from torch import Tensor
+
+from backbones import SAMPLE_RATE, num_samples
+from benchmarks.data.features import read_audio
+from benchmarks.deploy.demo_pictures import SHOWN_SECONDS, TrainingMap, as_html, spectrogram, training_maps
+from benchmarks.deploy.recogniser import Recogniser, missing_band
+from benchmarks.errors import AudioError, RunError
+
+POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' blob: data:"  # gr.HTML evaluates its template
+_ASK = "Record something, or drop an audio file."
+_ASK_NEUTRAL = "Now a neutral recording of the same speaker."
+_KEPT = "Recordings go no further than the machine of this page and are deleted when the demo ends."
+_NO_MAPS = "Beside this checkpoint are no features of training utterances to show; training it again keeps them."
+
+
+class Page:
+    """What the page shows of a recording.
+
+    Args:
+        recogniser: the model.
+        maps: of its training utterances; may be empty.
+    """
+
+    def __init__(self, recogniser: Recogniser, maps: list[TrainingMap]) -> None:
+        self.recogniser = recogniser
+        self.maps = maps
+        self._empty_maps = self._pictures()
+
+    def hear(self, recording: str | None, neutral: str | None = None) -> list[Any]:
+        """Files to a line of remarks, the probabilities, a picture for each map and the spectrogram.
+
+        All but the probabilities are HTML; those are None, and what cannot be shown is empty, where something is missing.
+        """
+        if recording is None:
+            return [_line(_ASK), None, *self._empty_maps, ""]
+        try:
+            waveform, beside = _read(recording), None if neutral is None else _read(neutral)
+        except AudioError as error:
+            return [_line(str(error), "alert"), None, *self._empty_maps, ""]
+        picture = as_html(spectrogram(waveform, self.recogniser.max_frames), "Log-mel spectrogram of the recording")
+        if self.recogniser.needs_neutral and beside is None:
+            return [_line(_ASK_NEUTRAL), None, *self._empty_maps, picture]
+        remark = _line(self._remark(Path(recording), waveform))
+        maps = self._pictures(self.recogniser.spaces(waveform, beside))
+        return [remark, self.recogniser.probabilities(waveform, beside), *maps, picture]
+
+    def blocks(self) -> Any:
+        """The page itself, for Gradio."""
+        with gr.Blocks(title="dsnet demo", analytics_enabled=False) as page:
+            gr.HTML(f"<h1>What emotion is in a recording?</h1><p>{escape(self._about())}</p>")
+            with gr.Row():
+                with gr.Column():
+                    inputs = [_audio("Recording", "recording")]
+                    if self.recogniser.needs_neutral:
+                        inputs.append(_audio("Neutral recording of the same speaker", "neutral"))
+                    remark = gr.HTML(_line(_ASK), elem_id="remark")
+                with gr.Column():
+                    label = gr.Label(label="Emotion", num_top_classes=len(self.recogniser.classes), elem_id="emotion")
+            with gr.Row():
+                pictures = [
+                    _picture(own.name, picture) for own, picture in zip(self.maps, self._empty_maps, strict=True)
+                ]
+                pictures.append(_picture("spectrogram"))
+            if not self.maps:
+                gr.HTML(f"<p>{escape(_NO_MAPS)}</p>", elem_id="no-maps")
+            gr.on(
+                [own.change for own in inputs],
+                self.hear,
+                inputs,
+                [remark, label, *pictures],
+                api_visibility="private",
+                show_progress="minimal",
+            )
+        return page
+
+    def _about(self) -> str:
+        record = self.recogniser.record
+        trained = f", trained on {record['corpus']['name']}, fold {record['fold']}" if "corpus" in record else ""
+        return f"{self.recogniser.name} on {record['encoder']}{trained}. {_KEPT}"
+
+    def _pictures(self, spaces: dict[str, Tensor] | None = None) -> list[str]:
+        """The maps, with a recording at these places."""
+        who = "Training utterances and the recording" if spaces else "Training utterances"
+        return [
+            as_html(
+                own.figure(spaces[own.name] if spaces else None), f"{who} in {own.name}, on two principal components"
+            )
+            for own in self.maps
+        ]
+
+    def _remark(self, path: Path, waveform: Tensor) -> str:
+        seconds = len(waveform) / SAMPLE_RATE
+        heard = num_samples(self.recogniser.max_frames) / SAMPLE_RATE
+        remarks = [f"{seconds:.2f} s."]
+        if seconds > heard:
+            remarks.append(f"The model hears the first {heard:.2f} s of them, as in training; the rest is pale.")
+        if seconds > SHOWN_SECONDS:
+            remarks.append(f"The spectrogram shows {SHOWN_SECONDS} s.")
+        if band := missing_band(path):
+            remarks.append(f"{band}.")
+        return " ".join(remarks)
+
+
+def serve(checkpoint: Path, host: str, port: int, say: Callable[[str], None]) -> None:
+    """Serves the page until Ctrl-C.
+
+    Args:
+        checkpoint: a ``best.safetensors``, or the folder of a fold that holds one.
+        host: the address to listen on.
+        port: 0 takes a free one.
+        say: gets the line with the page's address.
+
+    Raises:
+        RunError: host and port cannot be listened on.
+        CheckpointError: see :class:`Recogniser` and :func:`training_maps`.
+    """
+    with _listen(host, port) as listener, TemporaryDirectory(prefix="dsnet-demo-") as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder
+        app = _app(Page(Recogniser(checkpoint), training_maps(checkpoint)))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1))
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that recordings are removed then, too
+        name, number = listener.getsockname()[:2]
+        say(f"http://{f'[{name}]' if ':' in name else name}:{number} (Ctrl-C ends it)")
+        with contextlib.suppress(KeyboardInterrupt):
+            server.run(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise RunError(
+            f"cannot listen on {host}, port {port} ({error.strerror}): choose another with --port, or end what runs there"
+        ) from error
+
+
+def _app(page: Page) -> FastAPI:
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app.middleware("http")(_confine)
+    return gr.mount_gradio_app(
+        app,
+        page.blocks(),
+        path="/",
+        theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
+        footer_links=[],
+        run_history=False,
+        ssr_mode=False,
+        mcp_server=False,
+        enable_monitoring=False,
+        max_file_size="100mb",
+    )
+
+
+async def _confine(request: Request, call_next: Any) -> Response:
+    """Adds ``POLICY`` to what the browser gets."""
+    response: Response = await call_next(request)
+    response.headers["Content-Security-Policy"] = POLICY
+    return response
+
+
+def _audio(label: str, name: str) -> Any:
+    return gr.Audio(label=label, elem_id=name, sources=["upload", "microphone"], type="filepath", buttons=[])
+
+
+def _picture(name: str, value: str = "") -> Any:
+    with gr.Column():
+        return gr.HTML(value, elem_id=name, padding=False)
+
+
+def _read(path: str) -> Tensor:
+    """The waveform of an uploaded file; an error names the file as the user knows it."""
+    try:
+        return read_audio(Path(path))
+    except AudioError as error:
+        raise AudioError(str(error).replace(path, Path(path).name)) from error
+
+
+def _line(text: str, role: str = "status") -> str:
+    style = ' style="color: var(--error-icon-color); font-weight: 600"' if role == "alert" else ""
+    return f'<p role="{role}"{style}>{escape(text)}</p>'

@@ -1,0 +1,89 @@
+"""A corpus made ready for training: features extracted, files that are absent settled, and what identifies it in a record."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+
+from benchmarks.corpora import Corpus
+from benchmarks.data import SpeechData
+from benchmarks.data.features import extract
+from benchmarks.errors import AudioError
+from benchmarks.grid.plan import open_corpus
+from benchmarks.grid.spec import CorpusSpec
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class CorpusData:
+    """A corpus ready for training: what identifies it in a record, its name there among them, and its data."""
+
+    identity: dict[str, Any]
+    data: SpeechData
+
+
+def usable(
+    corpus: Corpus, max_frames: int, skip_problems: bool, say: Say, input_kind: str = "lmfb"
+) -> tuple[Corpus, list[Any]]:
+    """Extracts a corpus' features and settles what happens to files that are absent or cannot be read.
+
+    Returns:
+        The corpus with the utterances that are left, and their features in the same order.
+
+    Raises:
+        AudioError: there are such files and ``skip_problems`` is False, or nothing is left.
+    """
+    features, broken = extract([utterance.path for utterance in corpus.utterances], max_frames, input_kind)
+    report = corpus.report
+    for path, reason in broken.items():
+        report.unreadable[path.name] = reason
+    if report.absent:
+        example = next(iter([*report.missing, *report.unreadable, *report.pointers]))
+        what = (
+            f"{corpus.info.title}: {len(report.missing)} files missing, {len(report.unreadable)} unreadable, "
+            f"{len(report.pointers)} Git LFS pointers, such as {example}"
+        )
+        if not skip_problems:
+            raise AudioError(
+                f"{what}; 'dsnet corpora {corpus.info.name} --root {corpus.root}' lists them: mend them, or train without "
+                "them with --skip-problems"
+            )
+        say(f"going on without {report.absent} utterances: {what}")
+    kept = [(u, f) for u, f in zip(corpus.utterances, features, strict=True) if f is not None]
+    if not kept:
+        raise AudioError(f"{corpus.info.title}: no utterance in {corpus.root} can be read")
+    return Corpus(corpus.info, corpus.root, [u for u, _ in kept], report), [f for _, f in kept]
+
+
+def describe(corpus: Corpus) -> str:
+    """One line on what was found."""
+    counts = ", ".join(f"{emotion} {count}" for emotion, count in corpus.counts().items())
+    found = len(corpus.utterances)
+    return f"{corpus.info.title}: {found:,} utterances ({counts}), {len(corpus.speakers)} speakers"
+
+
+def fingerprint(corpus: Corpus) -> str:
+    """A digest of the utterances' keys, speakers and labels, so that a run does not go on with other data."""
+    rows = "\n".join(f"{u.key}\t{u.speaker}\t{u.label}" for u in corpus.utterances)
+    return hashlib.sha256(rows.encode()).hexdigest()[:16]
+
+
+def identify(corpus: Corpus, name: str) -> dict[str, Any]:
+    """What identifies a corpus in a record, under the name that it has there."""
+    return {
+        "name": name,
+        "corpus": corpus.info.name,
+        "utterances": len(corpus.utterances),
+        "sha256": fingerprint(corpus),
+    }
+
+
+@lru_cache(maxsize=4)
+def load_data(spec: CorpusSpec, max_frames: int, kind: str, device: torch.device, skip: bool) -> CorpusData:
+    """A corpus' features in memory; a process that computes many cells loads each corpus once."""
+    corpus, features = usable(open_corpus(spec), max_frames, skip, lambda _: None, kind)
+    return CorpusData(identify(corpus, spec.name), SpeechData(corpus.utterances, features, max_frames, device, kind))

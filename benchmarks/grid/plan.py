@@ -1,0 +1,132 @@
+"""From a specification to the cells of its grids, everything checked before the first of them trains."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import torch
+
+from backbones import create_encoder
+from benchmarks.corpora import EMOTIONS, Corpus, load_or_generate
+from benchmarks.data import PROTOCOLS, select_folds
+from benchmarks.errors import RunError
+from benchmarks.grid.spec import CorpusSpec, Grid, MethodSpec
+from benchmarks.methods import Speakers, create_method, method_class
+from benchmarks.training import TrainingSettings
+
+
+@dataclass(frozen=True)
+class PlannedCell:
+    """One cell, in words alone, so that any process on any machine that sees the folders can compute it.
+
+    ``folder`` is relative to the run's; ``method`` has all its settings, but for ``num_speakers``, which the fold gives;
+    ``targets`` are the corpora to test on besides; ``fold`` is a number in the protocol; ``input_kind`` the encoder's.
+    """
+
+    folder: str
+    method: MethodSpec
+    corpus: CorpusSpec
+    targets: tuple[CorpusSpec, ...]
+    protocol: str
+    fold: int
+    settings: TrainingSettings
+    input_kind: str
+
+
+def plan(grids: Sequence[Grid], precision: Callable[[str], str]) -> list[PlannedCell]:
+    """The cells of grids in their order, each once; a cell of two grids is tested on the targets of both.
+
+    Args:
+        grids: what is asked for.
+        precision: turns ``"auto"`` into what the device is fast in.
+
+    Raises:
+        RunError: a method that does not take its settings, one folder for two different cells, or one name for two
+            corpora.
+        ConfigError, CorpusError, SplitError: an encoder, a corpus or a fold that cannot be.
+    """
+    cells: dict[str, PlannedCell] = {}
+    corpora: dict[str, tuple[CorpusSpec, Corpus]] = {}
+    for grid in grids:
+        built = {encoder: _build(grid, encoder) for encoder in grid.encoders}
+        for spec in grid.corpora:
+            if spec.name not in corpora:
+                corpora[spec.name] = spec, open_corpus(spec)
+            known, corpus = corpora[spec.name]
+            if known != spec:
+                raise RunError(f"two grids have a corpus {spec.name}, and not the same; give one of them another name")
+            for cell in _cells(grid, spec, corpus, built, precision):
+                other = cells.get(cell.folder, cell)
+                if replace(other, targets=cell.targets) != cell:
+                    raise RunError(
+                        f"{cell.folder} is asked for twice, with different settings; give one of the two another label"
+                    )
+                targets = dict.fromkeys([*other.targets, *cell.targets])
+                cells[cell.folder] = replace(cell, targets=tuple(targets))
+    return list(cells.values())
+
+
+def open_corpus(spec: CorpusSpec) -> Corpus:
+    """The corpus on disk; a synthetic one is generated first where it is not there."""
+    return load_or_generate(spec.corpus, spec.root, **dict(spec.options))
+
+
+def settings_of(grid: Grid, encoder: str, precision: Callable[[str], str], seed: int = 0) -> TrainingSettings:
+    """A grid's budget on one of its encoders; ``precision`` turns ``"auto"`` into what the device is fast in."""
+    chosen: dict[str, Any] = {**grid.settings, "precision": precision(grid.settings.get("precision", "fp32"))}
+    return TrainingSettings(**chosen, encoder=encoder, seed=seed)
+
+
+def folder_name(text: str) -> str:
+    """A label or an encoder's name as the name of a folder."""
+    return re.sub(r"[^A-Za-z0-9.=-]+", "_", text).strip("._") or "_"
+
+
+class _Built(NamedTuple):
+    """What building the methods on an encoder told: the encoder's kind of input, and the methods with all settings."""
+
+    input_kind: str
+    methods: list[MethodSpec]
+
+
+def _build(grid: Grid, encoder: str) -> _Built:
+    """Builds each method once: a setting that it refuses is known before hours of training."""
+    made = create_encoder(encoder)
+    missing = grid.settings.get("missing_neutral", "error")
+    speakers = Speakers(["a"] * 4 + ["b"] * 4, [True] * 8, lambda: torch.zeros(8, 1), missing, seed=0)
+    methods = []
+    for spec in grid.methods:
+        needed = {"num_speakers": 2} if method_class(spec.method).needs_speakers else {}
+        if taken := sorted({"name", "encoder", "num_classes", "num_speakers"} & spec.config.keys()):
+            raise RunError(f"{spec.label}: {taken[0]} is not for a configuration to say")
+        method = create_method(spec.method, made, len(EMOTIONS), **{**spec.config, **needed})
+        method.pairing(speakers)
+        config = {key: value for key, value in method.config().items() if key not in needed}
+        methods.append(replace(spec, config=config))
+    return _Built(made.input_kind, methods)
+
+
+def _cells(
+    grid: Grid, spec: CorpusSpec, corpus: Corpus, built: dict[str, _Built], precision: Callable[[str], str]
+) -> list[PlannedCell]:
+    folds = select_folds(PROTOCOLS[grid.protocol](corpus.utterances), grid.folds)
+    targets = tuple(other for other in grid.corpora if other != spec) if grid.cross else ()
+    return [
+        PlannedCell(
+            "/".join(
+                [*map(folder_name, (spec.name, encoder, method.label)), f"seed-{seed}", f"fold-{fold.number:02d}"]
+            ),
+            method,
+            spec,
+            targets,
+            grid.protocol,
+            fold.number,
+            settings_of(grid, encoder, precision, seed),
+            built[encoder].input_kind,
+        )
+        for encoder in grid.encoders
+        for seed in grid.seeds
+        for fold in folds
+        for method in built[encoder].methods
+    ]

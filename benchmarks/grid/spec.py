@@ -1,0 +1,262 @@
+"""What a benchmark computes: a YAML file, or a preset, as a list of grids."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from importlib.resources import files
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmarks.corpora import CORPORA
+from benchmarks.corpora.synthetic import SyntheticSettings
+from benchmarks.data import PROTOCOLS
+from benchmarks.errors import RunError
+from benchmarks.methods import method_class
+from benchmarks.training import TrainingSettings
+from dsnet_plugin import DSNetError
+
+
+@dataclass(frozen=True)
+class MethodSpec:
+    """A row of a table: ``label`` is how tables call it, ``method`` and ``config`` what it is."""
+
+    label: str
+    method: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CorpusSpec:
+    """A corpus as results call it (``name``), which one it is, and where it lies.
+
+    ``root`` None is for the synthetic corpus, which makes its own by ``options``: fields of ``SyntheticSettings``, as
+    pairs, so that a specification can be a key. ``root`` is absolute, since workers may be elsewhere.
+    """
+
+    name: str
+    corpus: str
+    root: Path | None = None
+    options: tuple[tuple[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Method x encoder x corpus x fold x seed under one budget.
+
+    ``cross`` tests each fold's model on all of every other corpus too. ``speed`` measures the cost of every method and
+    encoder beside. ``settings`` are fields of :class:`TrainingSettings`; ``precision`` may be ``"auto"``.
+    """
+
+    methods: Sequence[MethodSpec]
+    corpora: Sequence[CorpusSpec]
+    encoders: Sequence[str] = ("cnn",)
+    protocol: str = "loso"
+    folds: str = "all"
+    seeds: Sequence[int] = (0,)
+    cross: bool = False
+    speed: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+_KEYS = {entry.name for entry in fields(Grid)} | {"grids", "title"}
+_SYNTHETIC = {entry.name for entry in fields(SyntheticSettings)}
+_SETTINGS = {entry.name for entry in fields(TrainingSettings)} - {"encoder", "seed"}
+_CHANGEABLE = (_KEYS | _SETTINGS) - {"grids", "settings", "title"}
+_COUNTED = {"epochs": 1, "batch_size": 2, "max_frames": 16, "patience": 1}
+_CHOICES = {"precision": ("auto", "fp32", "bf16"), "missing_neutral": ("error", "drop", "mask")}
+
+
+def presets() -> list[str]:
+    """The names of the specifications that come with the package."""
+    names = [entry.name for entry in files("benchmarks.presets").iterdir()]
+    return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
+
+
+def read_spec(name: str, roots: Mapping[str, Path], overrides: Mapping[str, Any] | None = None) -> list[Grid]:
+    """Reads a specification.
+
+    A file has the fields of :class:`Grid` as keys, and perhaps ``grids``, a list of mappings each of which is a grid with
+    the other keys as defaults. ``methods`` are names or mappings of ``label``, ``method`` and ``config``; ``corpora`` maps a
+    name to ``corpus``, ``root`` and ``options``; without it the corpora are those of ``roots``, or the synthetic one.
+
+    Args:
+        name: a preset, or the path of a YAML file.
+        roots: folders of corpora by their names in the specification.
+        overrides: keys of a grid or of its settings, which then hold for every grid.
+
+    Raises:
+        RunError: names the key or value that is wrong and what would be right.
+    """
+    document = _load(name)
+    overrides = dict(overrides or {})
+    _check_keys("--set", overrides, _CHANGEABLE)
+    try:
+        grids = [_grid(_merged(document, own, overrides), roots) for own in _entries(document)]
+    except DSNetError as error:
+        raise RunError(f"{name}: {error}") from error
+    used = sorted({corpus.name for grid in grids for corpus in grid.corpora})
+    if unused := sorted(set(roots) - set(used)):
+        raise RunError(
+            f"--root {unused[0]}={roots[unused[0]]}: {name} has no corpus of this name; it has {', '.join(used)}"
+        )
+    return grids
+
+
+def _load(name: str) -> dict[str, Any]:
+    if name in presets():
+        content = (files("benchmarks.presets") / f"{name}.yaml").read_bytes()
+    elif Path(name).is_file():
+        content = Path(name).read_bytes()
+    else:
+        raise RunError(f"{name}: neither a file nor a preset; {_hint(name, presets())}")
+    try:
+        document = yaml.safe_load(content)
+    except (yaml.YAMLError, ValueError) as error:  # the latter for a date that is none
+        raise RunError(f"{name} is not YAML: {error}") from error
+    if not isinstance(document, dict):
+        raise RunError(f"{name} holds a {type(document).__name__}; expected a mapping with keys such as methods")
+    return document
+
+
+def _entries(document: dict[str, Any]) -> list[dict[str, Any]]:
+    entries = document.get("grids", [{}])
+    if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
+        raise RunError("grids: expected a list of mappings, each with keys such as methods and corpora")
+    return entries
+
+
+def _merged(document: dict[str, Any], entry: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """A grid with its defaults and what the command line changes."""
+    settings = {**_mapping(document, "settings"), **_mapping(entry, "settings")}
+    merged = {**document, **entry, "settings": settings}
+    for key, value in overrides.items():
+        (settings if key in _SETTINGS else merged)[key] = value
+    return merged
+
+
+def _grid(entry: dict[str, Any], roots: Mapping[str, Path]) -> Grid:
+    _check_keys("key", entry, _KEYS)
+    if (protocol := entry.get("protocol", "loso")) not in list(PROTOCOLS):
+        raise RunError(f"protocol {protocol!r}; expected one of {', '.join(PROTOCOLS)}")
+    grid = Grid(
+        methods=[_method(own) for own in _list("methods", entry.get("methods"), "[baseline, dsnet]")],
+        corpora=_corpora(entry.get("corpora"), roots),
+        encoders=[str(own) for own in _list("encoders", entry.get("encoders", "cnn"), "cnn")],
+        protocol=protocol,
+        folds=",".join(str(own) for own in _list("folds", entry.get("folds", "all"), "all")),
+        seeds=[_whole("seeds", seed, 0) for seed in _list("seeds", entry.get("seeds", 0), "[0, 1]")],
+        cross=_flag(entry, "cross"),
+        speed=_flag(entry, "speed"),
+        settings=_settings(entry["settings"]),
+    )
+    labels = [method.label for method in grid.methods]
+    if twice := sorted({label for label in labels if labels.count(label) > 1}):
+        raise RunError(f"the label {twice[0]!r} twice; give each method its own label")
+    if grid.cross and len(grid.corpora) < 2:
+        raise RunError("cross-corpus tests need two corpora or more; give their folders with --root NAME=FOLDER")
+    return grid
+
+
+def _method(entry: Any) -> MethodSpec:
+    entry = {"method": entry} if isinstance(entry, str) else entry
+    wanted = "expected a name, or a mapping of label, method and config"
+    if not isinstance(entry, dict) or not isinstance(entry.get("method"), str):
+        raise RunError(f"methods: {entry!r}; {wanted}")
+    if set(entry) - {"label", "method", "config"}:
+        raise RunError(f"methods: {entry!r}; {wanted}")
+    method_class(entry["method"])
+    return MethodSpec(str(entry.get("label", entry["method"])), entry["method"], _mapping(entry, "config"))
+
+
+def _corpora(entries: Any, roots: Mapping[str, Path]) -> list[CorpusSpec]:
+    if entries is None:
+        entries = {key: {} for key in roots} or {"synthetic": {}}
+    if isinstance(entries, list | str):
+        entries = {str(key): {} for key in _list("corpora", entries, "[ravdess, nemo]")}
+    if not isinstance(entries, dict) or not entries:
+        raise RunError(f"corpora: {entries!r}; expected a mapping such as ravdess: {{root: FOLDER}}")
+    return [_corpus(str(key), entry or {}, roots) for key, entry in entries.items()]
+
+
+def _corpus(key: str, entry: Any, roots: Mapping[str, Path]) -> CorpusSpec:
+    if not isinstance(entry, dict) or set(entry) - {"corpus", "root", "options"}:
+        raise RunError(f"corpora: {key}: {entry!r}; expected keys of corpus, root, options")
+    corpus = str(entry.get("corpus", key))
+    if corpus not in CORPORA:
+        raise RunError(f"unknown corpus {corpus!r}; {_hint(corpus, CORPORA)}")
+    root = roots.get(key, entry.get("root"))
+    if root is None and corpus != "synthetic":
+        raise RunError(f"the corpus {key} needs its folder: add --root {key}=FOLDER")
+    options = _mapping(entry, "options")
+    if options and corpus != "synthetic":
+        raise RunError(f"corpora: {key}: options go with the synthetic corpus alone")
+    _check_keys(f"corpora: {key}: option", options, _SYNTHETIC)
+    SyntheticSettings(**options)  # refuses what is out of range
+    folder = None if root is None else Path(str(root)).expanduser().absolute()
+    return CorpusSpec(key, corpus, folder, tuple(sorted(options.items())))
+
+
+def _settings(entries: Mapping[str, Any]) -> dict[str, Any]:
+    _check_keys("settings", entries, _SETTINGS)
+    found = {key: _whole(key, value, _COUNTED[key]) if key in _COUNTED else value for key, value in entries.items()}
+    for key, choices in _CHOICES.items():
+        if found.get(key, choices[0]) not in choices:
+            raise RunError(f"{key}: {found[key]!r}; expected one of {', '.join(choices)}")
+    if "learning_rate" in found:
+        found["learning_rate"] = _rate(found["learning_rate"])
+    _flag(found, "compile")
+    return found
+
+
+def _list(key: str, value: Any, example: str) -> list[Any]:
+    """What a list, one value, or several with commas between them say."""
+    found = [own.strip() for own in value.split(",")] if isinstance(value, str) else value
+    found = found if isinstance(found, list) else [found]
+    if not found or None in found or "" in found:
+        raise RunError(f"{key}: {value!r}; expected at least one, such as {example}")
+    return found
+
+
+def _mapping(entry: Mapping[str, Any], key: str) -> dict[str, Any]:
+    value = entry.get(key) or {}
+    if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
+        raise RunError(f"{key}: {value!r}; expected a mapping of names to values")
+    return value
+
+
+def _whole(key: str, value: Any, least: int) -> int:
+    value = int(value) if isinstance(value, str) and value.isdecimal() else value
+    if type(value) is not int or value < least:
+        raise RunError(f"{key}: {value!r}; expected a whole number of at least {least}")
+    return value
+
+
+def _rate(value: Any) -> float:
+    """YAML reads 1e-3 as text and wants 1.0e-3 for a number."""
+    try:
+        rate = float("nan" if isinstance(value, bool) else value)
+    except (TypeError, ValueError):
+        rate = float("nan")
+    if not (isfinite(rate) and rate > 0):
+        raise RunError(f"learning_rate: {value!r}; expected a number above 0, such as 0.001")
+    return rate
+
+
+def _flag(entry: Mapping[str, Any], key: str) -> bool:
+    value = entry.get(key, False)
+    if not isinstance(value, bool):
+        raise RunError(f"{key}: {value!r}; expected true or false")
+    return value
+
+
+def _check_keys(what: str, entry: Iterable[Any], known: set[str]) -> None:
+    if unknown := [key for key in entry if key not in known]:
+        raise RunError(f"{what} {unknown[0]!r} is unknown; {_hint(str(unknown[0]), known)}")
+
+
+def _hint(wrong: str, known: Iterable[str]) -> str:
+    near = get_close_matches(wrong, list(known), n=1)
+    return f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(known))}"

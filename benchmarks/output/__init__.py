@@ -1,0 +1,4 @@
+"""What every room writes with; it knows nothing of speech.
+
+Names are imported from the modules: ``files``, ``markdown``, ``environment``.
+"""

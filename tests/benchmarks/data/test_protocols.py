@@ -1,0 +1,135 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.corpora import Utterance
+from benchmarks.data.protocols import (
+    PROTOCOLS,
+    Fold,
+    check_disjoint,
+    leave_one_session_out,
+    leave_one_speaker_out,
+    select_folds,
+)
+from benchmarks.errors import SplitError
+
+IEMOCAP = [
+    Utterance(f"Ses0{s}{sex}_{i}", Path(), f"Ses0{s}{sex}", "neutral", sex, f"Ses0{s}")
+    for s in range(1, 6)
+    for sex in "FM"
+    for i in range(3)
+]
+
+
+def plain(*speakers):
+    return [Utterance(f"{speaker}{i}", Path(), speaker, "sad") for i, speaker in enumerate(speakers)]
+
+
+def test_in_a_session_of_two_the_partner_validates_and_eight_speakers_train():
+    for fold in leave_one_speaker_out(IEMOCAP):
+        assert fold.validation_speaker[:5] == fold.test_speaker[:5]
+        assert fold.validation_speaker != fold.test_speaker
+        assert len({IEMOCAP[i].speaker for i in fold.train}) == 8
+
+
+def test_without_sessions_the_next_speaker_by_name_validates():
+    folds = leave_one_speaker_out(plain("c", "a", "b", "a"))
+    assert [(f.number, f.test_speaker, f.validation_speaker) for f in folds] == [
+        (0, "a", "b"),
+        (1, "b", "c"),
+        (2, "c", "a"),
+    ]
+
+
+@settings(deadline=None, max_examples=50, derandomize=True)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abcdef"), st.sampled_from([None, "1", "2", "3"])), min_size=3, max_size=40
+    ).filter(lambda rows: len({speaker for speaker, _ in rows}) >= 3)
+)
+def test_every_utterance_stands_once_in_each_fold_and_is_tested_once(rows):
+    utterances = [Utterance(str(i), Path(), speaker, "sad", None, session) for i, (speaker, session) in enumerate(rows)]
+    folds = leave_one_speaker_out(utterances)
+    for fold in folds:
+        assert sorted(fold.train + fold.validation + fold.test) == list(range(len(utterances)))
+        sides = [{utterances[i].speaker for i in side} for side in (fold.train, fold.validation, fold.test)]
+        assert sum(map(len, sides)) == len(set().union(*sides))
+    assert sorted(i for fold in folds for i in fold.test) == list(range(len(utterances)))
+
+
+def test_a_session_is_tested_whole_and_the_next_validates_whole():
+    folds = leave_one_session_out(IEMOCAP)
+    assert [(f.number, f.test_speakers, f.validation_speakers) for f in folds] == [
+        (n, (f"Ses0{n + 1}F", f"Ses0{n + 1}M"), (f"Ses0{v}F", f"Ses0{v}M")) for n, v in enumerate([2, 3, 4, 5, 1])
+    ]
+    for fold in folds:
+        assert {IEMOCAP[i].speaker for i in fold.test} == set(fold.test_speakers)
+        assert {IEMOCAP[i].speaker for i in fold.validation} == set(fold.validation_speakers)
+        assert len({IEMOCAP[i].speaker for i in fold.train}) == 6
+
+
+def test_a_record_names_all_speakers_of_a_side():
+    fold = leave_one_session_out(IEMOCAP)[4]
+    assert (fold.test_speaker, fold.validation_speaker) == ("Ses05F+Ses05M", "Ses01F+Ses01M")
+    fold = leave_one_speaker_out(IEMOCAP)[0]
+    assert (fold.test_speaker, fold.validation_speaker) == ("Ses01F", "Ses01M")
+
+
+# A speaker's session follows from the speaker, so that nobody stands in two.
+@settings(deadline=None, max_examples=50, derandomize=True)
+@given(st.lists(st.sampled_from("abcdefghij"), min_size=3, max_size=40), st.lists(st.sampled_from("1234"), min_size=10))
+def test_every_session_is_tested_once_by_speakers_who_stand_nowhere_else(speakers, sessions):
+    session = dict(zip("abcdefghij", sessions, strict=False))
+    utterances = [Utterance(str(i), Path(), s, "sad", None, session[s]) for i, s in enumerate(speakers)]
+    used = sorted({session[speaker] for speaker in speakers})
+    if len(used) < 3:
+        with pytest.raises(SplitError, match=rf"{len(used)} sessions \({', '.join(used)}\).*at least 3"):
+            leave_one_session_out(utterances)
+        return
+    folds = leave_one_session_out(utterances)
+    assert [{utterances[i].session for i in fold.test} for fold in folds] == [{name} for name in used]
+    assert [{utterances[i].session for i in fold.validation} for fold in folds] == [{n} for n in used[1:] + used[:1]]
+    for fold in folds:
+        assert sorted(fold.train + fold.validation + fold.test) == list(range(len(utterances)))
+        sides = [{utterances[i].speaker for i in side} for side in (fold.train, fold.validation, fold.test)]
+        assert sum(map(len, sides)) == len(set().union(*sides))
+
+
+def test_a_speaker_in_two_sessions_is_refused_by_name():
+    twice = [*IEMOCAP, Utterance("x", Path(), "Ses01F", "sad", "F", "Ses03")]
+    with pytest.raises(SplitError, match="Ses01F in train and in test"):
+        leave_one_session_out(twice)
+
+
+def test_an_utterance_without_a_session_is_refused_with_its_key():
+    with pytest.raises(SplitError, match=r"2 of 32 utterances have no session, such as x0.*leave one speaker out"):
+        leave_one_session_out([*IEMOCAP, *plain("x", "x")])
+
+
+def test_protocols_are_found_by_name():
+    found = {name: len(protocol(IEMOCAP)) for name, protocol in PROTOCOLS.items()}
+    assert found == {"loso": 10, "session": 5}
+
+
+def test_a_speaker_on_two_sides_is_refused_by_name():
+    with pytest.raises(SplitError, match="anna in train and in test"):
+        check_disjoint(Fold(0, ("anna",), ("b",), [0, 3], [1], [2]), plain("anna", "b", "anna", "c"))
+
+
+def test_two_speakers_are_too_few_to_leave_one_out():
+    with pytest.raises(SplitError, match=r"2 speakers \(a, b\).*at least 3"):
+        leave_one_speaker_out(plain("a", "b"))
+
+
+def test_folds_are_chosen_by_number_in_order():
+    folds = leave_one_speaker_out(IEMOCAP)
+    assert select_folds(folds, "all") == folds
+    assert [fold.number for fold in select_folds(folds, "3,0")] == [0, 3]
+
+
+@pytest.mark.parametrize("wanted", ["10", "-1", "first", "", "1,,2"])
+def test_a_fold_that_is_not_there_is_refused_with_the_range(wanted):
+    with pytest.raises(SplitError, match="numbers from 0 to 9"):
+        select_folds(leave_one_speaker_out(IEMOCAP), wanted)

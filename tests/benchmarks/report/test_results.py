@@ -1,0 +1,45 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.cost.complexity import PAPER_TABLE_3, counts_table, measure
+from benchmarks.report import write_report
+
+PROJECT = Path(__file__).parents[3]
+RESULTS = sorted((PROJECT / "benchmarks" / "results").glob("*.jsonl"))
+README = (PROJECT / "README.md").read_text(encoding="utf-8")
+
+
+def table_of(text, first_cell="| method   | SA"):
+    lines = text.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith(first_cell))
+    rows = []
+    for line in lines[start:]:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip().replace("\\", "") for cell in line.strip("|").split("|")])
+    return rows
+
+
+def test_the_readmes_table_is_what_the_report_makes_of_the_committed_lines(tmp_path):
+    write_report([PROJECT / "benchmarks/results/cpu.jsonl"], tmp_path, say=lambda line: None)
+    made = table_of((tmp_path / "tables.md").read_text(encoding="utf-8"))
+    assert table_of(README)[2:] == made[2:]
+    assert len(made) > 8
+
+
+def test_the_readmes_complexity_is_what_is_counted():
+    counted = counts_table([measure(name) for name in PAPER_TABLE_3])
+    assert table_of(README, "| method   |   training params")[2:] == table_of(counted, "| method")[2:]
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
+def test_each_committed_line_says_its_settings_its_hardware_and_its_revision(path):
+    for line in path.read_text(encoding="utf-8").splitlines():
+        record = json.loads(line)
+        assert record["cell"]["settings"]["epochs"] == len(record["curves"])
+        assert record["environment"]["device"]
+        assert record["environment"]["torch"]
+        assert "dirty" not in record["environment"]["revision"]
+        assert set(record["tests"]) >= {record["cell"]["corpus"]["name"]}
