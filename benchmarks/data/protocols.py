@@ -99,6 +99,31 @@ def leave_one_session_out(utterances: Sequence[Utterance]) -> list[Fold]:
     ]
 
 
+def leave_one_group_out(utterances: Sequence[Utterance], number: int) -> list[Fold]:
+    """One fold a group of whole speakers: a group tests, the next one validates, the first after the last; all others train.
+
+    For corpora of many speakers with few utterances each. Speakers are dealt to the groups in turn, in the order of sex and
+    name, so that each group has as many of either sex as another, give or take one.
+
+    Args:
+        utterances: of at least ``number`` speakers.
+        number: how many groups, at least 3.
+
+    Raises:
+        SplitError: fewer than three groups, or fewer speakers than groups.
+    """
+    sexes = {utterance.speaker: utterance.sex or "" for utterance in utterances}
+    speakers = sorted(sexes, key=lambda speaker: (sexes[speaker], speaker))
+    if not 3 <= number <= len(speakers):
+        raise SplitError(
+            f"{number} groups of {len(speakers)} speakers; expected at least 3, one to test, one to validate, one to "
+            "train, and no more than there are speakers"
+        )
+    group_of = {speaker: str(place % number) for place, speaker in enumerate(speakers)}
+    groups = [group_of[utterance.speaker] for utterance in utterances]
+    return [_leave_out(fold, utterances, groups, str(fold), str((fold + 1) % number)) for fold in range(number)]
+
+
 PROTOCOLS: dict[str, Callable[[Sequence[Utterance]], list[Fold]]] = {
     "loso": leave_one_speaker_out,
     "session": leave_one_session_out,

@@ -20,6 +20,7 @@ from benchmarks.training.adam import AdamStep, make_adam
 from benchmarks.training.checkpoint import MODEL_NAME, STATE_NAME, load_state, save_model, save_state
 from benchmarks.training.device import put_on_device
 from benchmarks.training.settings import TrainingSettings, check_same, derive_seed
+from benchmarks.training.statistics import fit_statistics
 
 WATCH_EVERY = 5
 """Epochs between two looks at the gradient of each loss on the encoder."""
@@ -94,7 +95,8 @@ def fit(
         for epoch in range(len(curves), settings.epochs):
             torch.manual_seed(derive_seed(settings.seed, fold.number, epoch))
             found = {"epoch": epoch + 1, **train_epoch(training, step, settings, epoch, batches, bar)}
-            found |= _evaluate(method, validation, settings.batch_size, accelerator)
+            fit_statistics(method, training, epoch, settings, accelerator)
+            found |= evaluate(method, validation, settings.batch_size, accelerator)
             schedule.step(found["validation"]["total"])
             found["learning_rate"] = optimizer.param_groups[0]["lr"]
             bar.set_postfix(epoch=epoch + 1, val_uar=f"{found['validation_uar']:.1f}")
@@ -166,7 +168,8 @@ def train_epoch(
     return {"train": losses, "gradient_norms": {name: float(norm) for name, norm in step.gradient_norms.items()}}
 
 
-def _evaluate(method: Method, side: Side, batch_size: int, accelerator: Accelerator) -> dict[str, Any]:
+def evaluate(method: Method, side: Side, batch_size: int, accelerator: Accelerator) -> dict[str, Any]:
+    """Mean losses under ``validation`` and the UAR in percent under ``validation_uar``, in evaluation mode."""
     mean, predicted, truth = _MeanLosses(), [], []
     method.eval()
     with torch.inference_mode(), accelerator.autocast():

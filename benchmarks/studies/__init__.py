@@ -1,0 +1,1 @@
+"""Scripts that settle the suite's own defaults by experiment: ``python -m benchmarks.studies.NAME --help``."""

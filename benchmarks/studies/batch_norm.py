@@ -1,0 +1,241 @@
+"""What batch norm's statistics do to a score, on RAVDESS: ``python -m benchmarks.studies.batch_norm --help``.
+
+``check`` trains baseline and DSNet and prints, epoch by epoch, the test group's UAR of the same weights under the running
+averages, under the statistics that the suite computes, and under those of all training utterances. ``choices`` trains
+DSNet with each kind of statistics in the neutral pass, and baseline and DSNet with and without dropout in the encoder, and
+prints a table. Finished trainings are lines of ``--out``; the same command goes on. The test group is looked at in every
+epoch, and nothing is chosen by it.
+"""
+
+import copy
+import time
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Annotated, Any
+
+import torch
+import typer
+from accelerate import Accelerator
+from torch import Tensor
+from tqdm import tqdm
+
+from backbones import create_encoder
+from benchmarks.corpora import EMOTIONS, load_corpus
+from benchmarks.data import Fold, Side, SpeechData, leave_one_group_out
+from benchmarks.data.features import extract
+from benchmarks.methods import Method
+from benchmarks.methods.baseline import Baseline
+from benchmarks.output.environment import describe
+from benchmarks.output.files import read_lines, write_lines
+from benchmarks.output.markdown import markdown
+from benchmarks.scores.uar import uar
+from benchmarks.studies.neutral_statistics import CHOICES
+from benchmarks.training import TrainingSettings, derive_seed
+from benchmarks.training.adam import AdamStep, make_adam
+from benchmarks.training.device import make_accelerator, put_on_device, resolve_precision
+from benchmarks.training.fit import evaluate, train_epoch
+from benchmarks.training.inference import predict
+from benchmarks.training.statistics import STATISTICS_UTTERANCES, fit_statistics
+
+GROUPS = 6
+"""Groups of four of the 24 speakers."""
+
+SIZES = (64, 160)
+"""Utterances that the statistics are computed of in ``check``, beside all."""
+
+LAST = 6
+"""Epochs at the end over which ``check`` compares, when the learning has settled."""
+
+_SILENCE = 6.9
+"""Below the loudest frame's log energy, in nepers of power: 30 dB."""
+
+Root = Annotated[Path, typer.Argument(help="RAVDESS' folder.")]
+Out = Annotated[Path, typer.Option(help="Gets a JSON line a training.")]
+Frames = Annotated[int, typer.Option(min=16, help="Frames of 10 ms, from where the voice begins.")]
+Epochs = Annotated[int, typer.Option(min=1, help="Passes over the training speakers.")]
+Groups = Annotated[str, typer.Option(help="Which of the six groups test, in turn.")]
+Seeds = Annotated[str, typer.Option(help="Seeds, in turn.")]
+
+app = typer.Typer(add_completion=False, help=__doc__, rich_markup_mode=None)
+
+
+@app.command()
+def check(
+    root: Root,
+    out: Out = Path("runs/batch-norm-check.jsonl"),
+    frames: Frames = 200,
+    epochs: Epochs = 12,
+    groups: Groups = "0,3",
+    seeds: Seeds = "0",
+) -> None:
+    """Compares running, the suite's and full statistics in every epoch."""
+    wanted: list[dict[str, Any]] = [
+        {"method": name, "neutral": "running", "dropout": 0.2} for name in ("baseline", "dsnet")
+    ]
+    lines = _train_all(root, out, wanted, frames, epochs, groups, seeds, sizes=SIZES)
+    for line in lines:
+        typer.echo(
+            f"\n{line['method']}, group {line['group']}, seed {line['seed']}: UAR of the test group in percent\n"
+        )
+        columns = ["running averages", *(f"{size} utterances" for size in SIZES), "all"]
+        rows = [
+            [str(number + 1), *(f"{epoch['test'][column]:.1f}" for column in ("running", *map(str, SIZES), "all"))]
+            for number, epoch in enumerate(line["epochs"])
+        ]
+        typer.echo(markdown(["epoch", *columns], rows))
+    typer.echo(
+        f"\nDifference from the statistics of all training utterances, in points, over the last {LAST} epochs:\n"
+    )
+    rows = []
+    for name in ("baseline", "dsnet"):
+        for column in ("running", *map(str, SIZES)):
+            apart = [
+                abs(epoch["test"][column] - epoch["test"]["all"])
+                for line in lines
+                if line["method"] == name
+                for epoch in line["epochs"][-LAST:]
+            ]
+            rows.append([name, column, f"{mean(apart):.2f}", f"{max(apart):.2f}"])
+    typer.echo(markdown(["method", "statistics", "mean", "most"], rows, left=2))
+    share = [line["statistics_seconds"] / line["training_seconds"] for line in lines]
+    typer.echo(f"\nThe suite's statistics take {100 * mean(share):.1f}% of the time of an epoch's training.")
+
+
+@app.command()
+def choices(
+    root: Root,
+    out: Out = Path("runs/batch-norm-choices.jsonl"),
+    frames: Frames = 32,
+    epochs: Epochs = 8,
+    groups: Groups = "0,1,2,3,4,5",
+    seeds: Seeds = "0,1",
+) -> None:
+    """Compares the statistics of the neutral pass, and rates of dropout in the encoder."""
+    wanted: list[dict[str, Any]] = [{"method": "dsnet", "neutral": choice, "dropout": 0.2} for choice in CHOICES]
+    wanted += [{"method": name, "neutral": "running", "dropout": 0.0} for name in ("baseline", "dsnet")]
+    wanted.append({"method": "baseline", "neutral": "running", "dropout": 0.2})
+    lines = _train_all(root, out, wanted, frames, epochs, groups, seeds)
+    rows = []
+    for choice in wanted:
+        of_choice = [line for line in lines if choice.items() <= line.items()]
+        by_seed = [
+            uar(*_joined([line for line in of_choice if line["seed"] == seed]))
+            for seed in sorted({line["seed"] for line in of_choice})
+        ]
+        spread = f" ± {stdev(by_seed):.2f}" if len(by_seed) > 1 else ""
+        neutral = choice["neutral"] if choice["method"] == "dsnet" else "-"
+        rows.append(
+            [choice["method"], neutral, f"{choice['dropout']:g}", f"{mean(by_seed):.2f}{spread}", str(len(of_choice))]
+        )
+    typer.echo(markdown(["method", "neutral pass", "dropout", "pooled UAR", "trainings"], rows, left=3))
+
+
+def _joined(lines: list[dict[str, Any]]) -> tuple[list[int], list[int]]:
+    """Truth and prediction at the chosen epochs, over the groups."""
+    return [y for line in lines for y in line["truth"]], [y for line in lines for y in line["predicted"]]
+
+
+def _train_all(
+    root: Path,
+    out: Path,
+    wanted: list[dict[str, Any]],
+    frames: int,
+    epochs: int,
+    groups: str,
+    seeds: str,
+    sizes: tuple[int, ...] = (),
+) -> list[dict[str, Any]]:
+    """The lines of all trainings; those that are not in ``out`` yet are computed and added."""
+    device = make_accelerator("auto", "fp32").device
+    precision = resolve_precision("auto", device)
+    accelerator = make_accelerator("auto", precision)
+    corpus = load_corpus("ravdess", root)
+    features, _ = extract([utterance.path for utterance in corpus.utterances], 600)
+    voiced = [_from_the_voice_on(matrix) for matrix in features if matrix is not None]
+    data = SpeechData(corpus.utterances, voiced, frames, device)
+    folds = leave_one_group_out(corpus.utterances, GROUPS)
+    lines = []
+    for seed in map(int, seeds.split(",")):
+        for choice in wanted:
+            for group in map(int, groups.split(",")):
+                settings = TrainingSettings(epochs=epochs, max_frames=frames, seed=seed, precision=precision)
+                key = {**choice, "group": group, "seed": seed, "frames": frames, "budget": epochs}
+                finished = [line for line in read_lines(out) if key.items() <= line.items()]
+                if not finished:
+                    line = {**key, **_train(choice, data, folds[group], settings, accelerator, sizes)}
+                    line["environment"] = describe(device)
+                    finished = [line]
+                    write_lines(out, [*read_lines(out), line])
+                lines += finished
+    return lines
+
+
+def _train(
+    choice: dict[str, Any],
+    data: SpeechData,
+    fold: Fold,
+    settings: TrainingSettings,
+    accelerator: Accelerator,
+    sizes: tuple[int, ...],
+) -> dict[str, Any]:
+    """One training, as :func:`benchmarks.training.fit.fit` does it, with a look at the test group in every epoch."""
+    torch.manual_seed(derive_seed(settings.seed, fold.number, "weights"))
+    kind = Baseline if choice["method"] == "baseline" else CHOICES[choice["neutral"]]
+    method = kind(create_encoder("cnn", dropout=choice["dropout"]), len(EMOTIONS))
+    training = Side(data, fold.train, method, "error", settings.seed)
+    validation, test = (Side(data, side, method, seed=settings.seed) for side in (fold.validation, fold.test))
+    put_on_device(method, settings, accelerator.device)
+    step = AdamStep(method, make_adam(method, settings.learning_rate), accelerator)
+    batches = -(-len(training.training_indices(0)) // settings.batch_size)
+    epochs: list[dict[str, Any]] = []
+    best, seconds = (-1.0, 0.0), {"training": 0.0, "statistics": 0.0}
+    predicted = torch.tensor([])
+    name = f"{choice['method']} {choice['neutral']} {choice['dropout']:g} group {fold.number} seed {settings.seed}"
+    bar = tqdm(total=settings.epochs * batches, desc=name, mininterval=5)
+    for epoch in range(settings.epochs):
+        torch.manual_seed(derive_seed(settings.seed, fold.number, epoch))
+        start = time.perf_counter()
+        train_epoch(training, step, settings, epoch, batches, bar)
+        seconds["training"] += time.perf_counter() - start
+        scores = {}
+        if sizes:
+            scores["running"] = _test_uar(method, test, settings, accelerator)
+            for size in (*sizes, len(fold.train)):
+                other = copy.deepcopy(method).train()
+                fit_statistics(other, training, epoch, settings, accelerator, size)
+                scores["all" if size == len(fold.train) else str(size)] = _test_uar(other, test, settings, accelerator)
+        method.train()
+        start = time.perf_counter()
+        fit_statistics(method, training, epoch, settings, accelerator)
+        seconds["statistics"] += time.perf_counter() - start
+        found = evaluate(method, validation, settings.batch_size, accelerator)
+        guesses = predict(method, test, settings.batch_size, accelerator).argmax(1)
+        scores["suite"] = uar(data.labels[fold.test], guesses)
+        epochs.append({"validation": found["validation_uar"], "test": scores})
+        rank = found["validation_uar"], -found["validation"]["task"]
+        if rank > best:
+            best, predicted = rank, guesses
+    bar.close()
+    return {
+        "epochs": epochs,
+        "truth": data.labels[fold.test].tolist(),
+        "predicted": predicted.tolist(),
+        "training_seconds": round(seconds["training"], 1),
+        "statistics_seconds": round(seconds["statistics"], 1),
+        "statistics_utterances": STATISTICS_UTTERANCES,
+    }
+
+
+def _test_uar(method: Method, test: Side, settings: TrainingSettings, accelerator: Accelerator) -> float:
+    probabilities = predict(method, test, settings.batch_size, accelerator)
+    return uar(test.data.labels[test.indices], probabilities.argmax(1))
+
+
+def _from_the_voice_on(features: Tensor) -> Tensor:
+    """Log-mel features (T, 80) without the silence in front: RAVDESS begins with a second of it, which fills a short cut."""
+    energy = features.logsumexp(1)
+    return features[int((energy > energy.max() - _SILENCE).int().argmax()) :]
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,78 @@
+"""The statistics that batch norm may use in the neutral pass: DSNet's own choice and those it was chosen over."""
+
+from contextlib import ExitStack
+
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from benchmarks.methods.dsnet import DSNet
+from dsnet_plugin import DisentangleOutput
+
+
+class OwnStatistics(DSNet):
+    """DSNet whose references are normalised by one another: the neutral batch's own mean and variance, traceless."""
+
+    def forward(
+        self,
+        inputs: Tensor,
+        labels: Tensor | None = None,
+        neutral: Tensor | None = None,
+        neutral_index: Tensor | None = None,
+        neutral_mask: Tensor | None = None,
+    ) -> Tensor | DisentangleOutput:
+        """See :meth:`DSNet.forward`."""
+        if labels is None or neutral is None:
+            return super().forward(inputs, labels, neutral, neutral_index, neutral_mask)
+        norms = _norms(self.encoder)
+        for norm in norms:
+            norm.track_running_stats = False  # which leaves batch statistics, and no update
+        h_n = self.encoder(neutral)
+        for norm in norms:
+            norm.track_running_stats = True
+        output: DisentangleOutput = self.head(self.encoder(inputs), labels, h_n, neutral_index, neutral_mask)
+        return output
+
+
+class LabelledStatistics(DSNet):
+    """DSNet whose references are normalised by the labelled batch's mean and variance, detached."""
+
+    def forward(
+        self,
+        inputs: Tensor,
+        labels: Tensor | None = None,
+        neutral: Tensor | None = None,
+        neutral_index: Tensor | None = None,
+        neutral_mask: Tensor | None = None,
+    ) -> Tensor | DisentangleOutput:
+        """See :meth:`DSNet.forward`."""
+        if labels is None or neutral is None:
+            return super().forward(inputs, labels, neutral, neutral_index, neutral_mask)
+        seen: dict[nn.Module, tuple[Tensor, Tensor]] = {}
+
+        def keep(norm: nn.Module, arguments: tuple[Tensor]) -> None:
+            x = arguments[0].detach().float().transpose(0, 1).flatten(1)
+            seen[norm] = x.mean(1), x.var(1, unbiased=False)
+
+        norms = _norms(self.encoder)
+        with ExitStack() as hooks:
+            for norm in norms:
+                hooks.callback(norm.register_forward_pre_hook(keep).remove)
+            h = self.encoder(inputs)
+        running = [(norm.running_mean, norm.running_var) for norm in norms]
+        for norm in norms:
+            norm.running_mean, norm.running_var = seen[norm]
+            norm.training = False
+        h_n = self.encoder(neutral)
+        for norm, (mean, variance) in zip(norms, running, strict=True):
+            norm.running_mean, norm.running_var = mean, variance
+            norm.training = True
+        output: DisentangleOutput = self.head(h, labels, h_n, neutral_index, neutral_mask)
+        return output
+
+
+CHOICES: dict[str, type[DSNet]] = {"running": DSNet, "own": OwnStatistics, "labelled": LabelledStatistics}
+"""DSNet by the statistics of its neutral pass; ``running`` is what :func:`dsnet_plugin.neutral_pass` does."""
+
+
+def _norms(encoder: nn.Module) -> list[_BatchNorm]:
+    return [module for module in encoder.modules() if isinstance(module, _BatchNorm) and module.training]
