@@ -42,7 +42,7 @@ def speed(
     """Measures training and inference.
 
     Each method takes turns with the baseline on random features, in the loop that trains. 'outside' is the share of
-    training time between the steps, 'of matmul' the arithmetic done, of what a large matrix product does in that time.
+    training time between the steps, 'statistics' what recomputing batch norm's adds to an epoch, 'of matmul' the arithmetic done, of what a large matrix product does in that time.
 
     \b
     Example:
@@ -96,6 +96,7 @@ def _table(records: list[dict[str, Any]]) -> str:
                 f"{training['samples_per_second']:.1f}",
                 f"{training['times_baseline']:.2f}",
                 f"{100 * training['outside_share']:.1f}%",
+                f"{training['statistics_steps']:.1f} steps",
                 f"{100 * training['matmul_share']:.0f}%",
                 f"{training['peak_bytes'] / 2**20:,.0f} MiB",
                 f"{inference['latency_ms']:.1f} ms",
@@ -109,6 +110,7 @@ def _table(records: list[dict[str, Any]]) -> str:
         "training samples/s",
         "times baseline",
         "outside",
+        "statistics",
         "of matmul",
         "peak",
         "inference latency",

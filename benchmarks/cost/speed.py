@@ -12,6 +12,7 @@ from benchmarks.errors import RunError
 from benchmarks.output.environment import describe
 from benchmarks.training import TrainingSettings
 from benchmarks.training.device import make_accelerator, resolve_precision
+from benchmarks.training.statistics import STATISTICS_UTTERANCES
 from dsnet_plugin.config import check_choice
 
 BASELINE = "baseline"
@@ -49,6 +50,8 @@ def measure_speed(
 
         - ``samples_per_second``: labelled utterances that an epoch takes in;
         - ``outside_share``: of that time the share outside the steps, see :meth:`TimedMethod.train`;
+        - ``statistics_steps``: training steps that take as long as an epoch's batch-norm statistics, see
+          :func:`benchmarks.training.statistics.fit_statistics`;
         - ``peak_bytes``: see :meth:`TimedMethod.training_peak`;
         - ``matmul_share``: multiply-accumulate operations a second, of convolutions and matrix products, forward and
           backward, over those of a large matrix product of the same precision in the same rounds.
@@ -92,6 +95,7 @@ def measure_speed(
             "samples_per_second": batch_size / statistics.median(own["training"]),
             "times_baseline": median_ratio(own["training"], baseline["training"]),
             "outside_share": median_ratio(own["outside"], own["training"]),
+            "statistics_steps": median_ratio(own["statistics"], own["training"]) * STATISTICS_UTTERANCES / batch_size,
             "matmul_share": statistics.median(shares),
             "peak_bytes": methods[name].training_peak(),
         },

@@ -25,6 +25,7 @@ from benchmarks.training import TrainingSettings
 from benchmarks.training.adam import AdamStep, make_adam
 from benchmarks.training.device import put_on_device
 from benchmarks.training.fit import make_method, train_epoch, training_step
+from benchmarks.training.statistics import fit_statistics
 
 NUM_SPEAKERS = 8
 """That are trained on: IEMOCAP's, with one of ten left out and one to validate."""
@@ -75,15 +76,19 @@ class TimedMethod:
         self.method.training_step = self._marked  # type: ignore[method-assign]
 
     def round(self) -> dict[str, float]:
-        """Seconds of ``training`` and of its ``outside``, see :meth:`train`, of one utterance's ``latency`` and of the
-        ``inference`` of a batch.
+        """Seconds of each part of the work on a batch.
+
+        ``training`` and its ``outside`` are those of :meth:`train`, ``statistics`` are the seconds in which batch-norm
+        statistics are computed of a batch, ``latency`` is one utterance's in inference and ``inference`` a batch's.
         """
         training, outside = self.train()
+        statistics_seconds = self.clock.seconds(self._compute_statistics)
         latencies = [self.clock.seconds(lambda: self.infer(self.utterance)) for _ in range(_CALLS)]
         batches = self.clock.seconds(lambda: self.infer(self.utterances, _CALLS))
         return {
             "training": training,
             "outside": outside,
+            "statistics": statistics_seconds,
             "latency": statistics.median(latencies),
             "inference": batches / _CALLS,
         }
@@ -137,6 +142,10 @@ class TimedMethod:
         for phase in self.method.phases:
             self.step.phase = phase
             training_step(self.method, self.batch, self.step)
+
+    def _compute_statistics(self) -> None:
+        self.method.train()
+        fit_statistics(self.method, self.side, 1, self.settings, self.step.accelerator, self.settings.batch_size)
 
     def _count_macs(self) -> int:
         # The counter knows no fused attention of the CPU; in its plain form it is two matrix products.

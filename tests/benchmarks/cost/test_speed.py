@@ -20,11 +20,12 @@ from benchmarks.errors import RunError
 from benchmarks.methods import METHODS
 from benchmarks.training.device import make_accelerator
 from benchmarks.training.settings import TrainingSettings
+from benchmarks.training.statistics import STATISTICS_UTTERANCES
 from dsnet_plugin import ConfigError, ShapeError
 from tests.backbones.tiny_speech_models import save_tiny
 
 SMALL = {"batch_size": 4, "max_frames": 32, "device": "cpu", "rounds": 1, "steps": 2}
-TRAINING = {"samples_per_second", "times_baseline", "outside_share", "matmul_share", "peak_bytes"}
+TRAINING = {"samples_per_second", "times_baseline", "outside_share", "statistics_steps", "matmul_share", "peak_bytes"}
 INFERENCE = {"latency_ms", "samples_per_second", "times_baseline", "peak_bytes"}
 CPU = torch.device("cpu")
 
@@ -89,12 +90,15 @@ def test_times_baseline_is_the_median_ratio_to_the_baseline_of_the_same_round(mo
     rounds = {"baseline": iter([9, 1, 2, 4]), "dsnet": iter([9, 3, 4, 8])}  # seconds; the first round warms up
 
     def measured(self):
-        return dict.fromkeys(("training", "outside", "latency", "inference"), next(rounds[self.method.name]))
+        return dict.fromkeys(
+            ("training", "outside", "statistics", "latency", "inference"), next(rounds[self.method.name])
+        )
 
     monkeypatch.setattr(TimedMethod, "round", measured)
     record = measure_speed("dsnet", precision="fp32", **{**SMALL, "rounds": 3})
     assert record["training"]["times_baseline"] == record["inference"]["times_baseline"] == 2
     assert record["training"]["samples_per_second"] == SMALL["batch_size"] / 4
+    assert record["training"]["statistics_steps"] == STATISTICS_UTTERANCES / SMALL["batch_size"]
 
 
 def test_macs_are_those_of_forward_and_twice_as_many_of_backward(timed):

@@ -9,6 +9,7 @@ from benchmarks.data.protocols import (
     PROTOCOLS,
     Fold,
     check_disjoint,
+    leave_one_group_out,
     leave_one_session_out,
     leave_one_speaker_out,
     select_folds,
@@ -41,6 +42,26 @@ def test_without_sessions_the_next_speaker_by_name_validates():
         (1, "b", "c"),
         (2, "c", "a"),
     ]
+
+
+def test_groups_are_of_whole_speakers_with_as_many_of_either_sex_and_the_next_group_validates():
+    actors = [
+        Utterance(f"{name}{i}", Path(), f"{name:02d}", "sad", "FM"[name % 2]) for name in range(1, 13) for i in range(2)
+    ]
+    folds = leave_one_group_out(actors, 3)
+    assert [fold.test_speakers for fold in folds] == [
+        ("01", "02", "07", "08"),
+        ("03", "04", "09", "10"),
+        ("05", "06", "11", "12"),
+    ]
+    assert [fold.validation_speakers for fold in folds] == [folds[i].test_speakers for i in (1, 2, 0)]
+    assert sorted(i for fold in folds for i in fold.test) == list(range(len(actors)))
+
+
+@pytest.mark.parametrize("number", [2, 5])
+def test_groups_that_cannot_be_made_are_refused(number):
+    with pytest.raises(SplitError, match=f"{number} groups of 4 speakers; expected at least 3"):
+        leave_one_group_out(plain("a", "b", "c", "d"), number)
 
 
 @settings(deadline=None, max_examples=50, derandomize=True)
