@@ -35,7 +35,7 @@ class DIFL(Method):
     [R] The original text could not be consulted, and all but its outline is a reconstruction: the taps, MMD with five
     kernels, omega (see :func:`alignment_weights`), both discriminators, which have C's form, the weights 0.1, the 16
     target utterances beside each batch, and that source and target go through E in one batch, so that both are
-    normalised by the same statistics, as they are in inference.
+    normalised by the same statistics. In inference these are the training speakers' alone, as for every method.
 
     Args:
         encoder: E, with ``num_features``.

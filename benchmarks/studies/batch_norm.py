@@ -1,10 +1,10 @@
 """What batch norm's statistics do to a score, on RAVDESS: ``python -m benchmarks.studies.batch_norm --help``.
 
 ``check`` trains baseline and DSNet and prints, epoch by epoch, the test group's UAR of the same weights under the running
-averages, under the statistics that the suite computes, and under those of all training utterances. ``choices`` trains
-DSNet with each kind of statistics in the neutral pass, and baseline and DSNet with and without dropout in the encoder, and
-prints a table. Finished trainings are lines of ``--out``; the same command goes on. The test group is looked at in every
-epoch, and nothing is chosen by it.
+averages, under the statistics that the suite computes, and under those of all training utterances. ``neutral`` trains DSNet
+with each kind of statistics in the neutral pass on the smallest encoder that has batch norm. ``dropout`` trains baseline and
+DSNet on the paper's CNN with and without dropout between its blocks. Finished trainings are lines of ``--out``; the same
+command goes on. The test group is looked at in every epoch, and nothing is chosen by it.
 """
 
 import copy
@@ -29,7 +29,7 @@ from benchmarks.output.environment import describe
 from benchmarks.output.files import read_lines, write_lines
 from benchmarks.output.markdown import markdown
 from benchmarks.scores.uar import uar
-from benchmarks.studies.neutral_statistics import CHOICES
+from benchmarks.studies.neutral_statistics import CHOICES, LinearEncoder
 from benchmarks.training import TrainingSettings, derive_seed
 from benchmarks.training.adam import AdamStep, make_adam
 from benchmarks.training.device import make_accelerator, put_on_device, resolve_precision
@@ -40,7 +40,7 @@ from benchmarks.training.statistics import STATISTICS_UTTERANCES, fit_statistics
 GROUPS = 6
 """Groups of four of the 24 speakers."""
 
-SIZES = (64, 160)
+SIZES = (STATISTICS_UTTERANCES,)
 """Utterances that the statistics are computed of in ``check``, beside all."""
 
 LAST = 6
@@ -70,7 +70,7 @@ def check(
 ) -> None:
     """Compares running, the suite's and full statistics in every epoch."""
     wanted: list[dict[str, Any]] = [
-        {"method": name, "neutral": "running", "dropout": 0.2} for name in ("baseline", "dsnet")
+        {"method": name, "neutral": "running", "encoder": "cnn", "dropout": 0.2} for name in ("baseline", "dsnet")
     ]
     lines = _train_all(root, out, wanted, frames, epochs, groups, seeds, sizes=SIZES)
     for line in lines:
@@ -102,19 +102,40 @@ def check(
 
 
 @app.command()
-def choices(
+def neutral(
     root: Root,
-    out: Out = Path("runs/batch-norm-choices.jsonl"),
+    out: Out = Path("runs/batch-norm-neutral.jsonl"),
+    frames: Frames = 200,
+    epochs: Epochs = 20,
+    groups: Groups = "0,1,2,3,4,5",
+    seeds: Seeds = "0,1,2",
+) -> None:
+    """Compares the statistics that the neutral pass may use, on a linear layer with batch norm over log-mel statistics."""
+    wanted = [{"method": "dsnet", "neutral": choice, "encoder": "linear", "dropout": 0.0} for choice in CHOICES]
+    wanted.append({"method": "baseline", "neutral": "running", "encoder": "linear", "dropout": 0.0})
+    _compare(wanted, _train_all(root, out, wanted, frames, epochs, groups, seeds))
+
+
+@app.command()
+def dropout(
+    root: Root,
+    out: Out = Path("runs/batch-norm-dropout.jsonl"),
     frames: Frames = 32,
-    epochs: Epochs = 8,
+    epochs: Epochs = 6,
     groups: Groups = "0,1,2,3,4,5",
     seeds: Seeds = "0,1",
 ) -> None:
-    """Compares the statistics of the neutral pass, and rates of dropout in the encoder."""
-    wanted: list[dict[str, Any]] = [{"method": "dsnet", "neutral": choice, "dropout": 0.2} for choice in CHOICES]
-    wanted += [{"method": name, "neutral": "running", "dropout": 0.0} for name in ("baseline", "dsnet")]
-    wanted.append({"method": "baseline", "neutral": "running", "dropout": 0.2})
-    lines = _train_all(root, out, wanted, frames, epochs, groups, seeds)
+    """Compares rates of dropout between the blocks of the paper's CNN."""
+    wanted = [
+        {"method": name, "neutral": "running", "encoder": "cnn", "dropout": rate}
+        for rate in (0.2, 0.0)
+        for name in ("baseline", "dsnet")
+    ]
+    _compare(wanted, _train_all(root, out, wanted, frames, epochs, groups, seeds))
+
+
+def _compare(wanted: list[dict[str, Any]], lines: list[dict[str, Any]]) -> None:
+    """Prints a row for each kind of training: UAR over all groups, its mean and deviation over seeds."""
     rows = []
     for choice in wanted:
         of_choice = [line for line in lines if choice.items() <= line.items()]
@@ -123,11 +144,11 @@ def choices(
             for seed in sorted({line["seed"] for line in of_choice})
         ]
         spread = f" ± {stdev(by_seed):.2f}" if len(by_seed) > 1 else ""
-        neutral = choice["neutral"] if choice["method"] == "dsnet" else "-"
-        rows.append(
-            [choice["method"], neutral, f"{choice['dropout']:g}", f"{mean(by_seed):.2f}{spread}", str(len(of_choice))]
-        )
-    typer.echo(markdown(["method", "neutral pass", "dropout", "pooled UAR", "trainings"], rows, left=3))
+        neutral_pass = choice["neutral"] if choice["method"] == "dsnet" else "-"
+        what = [choice["method"], choice["encoder"], f"{choice['dropout']:g}", neutral_pass]
+        rows.append([*what, f"{mean(by_seed):.2f}{spread}", str(len(of_choice))])
+    header = ["method", "encoder", "dropout", "neutral pass", "pooled UAR", "trainings"]
+    typer.echo(markdown(header, rows, left=4))
 
 
 def _joined(lines: list[dict[str, Any]]) -> tuple[list[int], list[int]]:
@@ -148,26 +169,40 @@ def _train_all(
     """The lines of all trainings; those that are not in ``out`` yet are computed and added."""
     device = make_accelerator("auto", "fp32").device
     precision = resolve_precision("auto", device)
-    accelerator = make_accelerator("auto", precision)
-    corpus = load_corpus("ravdess", root)
-    features, _ = extract([utterance.path for utterance in corpus.utterances], 600)
-    voiced = [_from_the_voice_on(matrix) for matrix in features if matrix is not None]
-    data = SpeechData(corpus.utterances, voiced, frames, device)
-    folds = leave_one_group_out(corpus.utterances, GROUPS)
+    trainer: _Trainer | None = None
     lines = []
     for seed in map(int, seeds.split(",")):
         for choice in wanted:
             for group in map(int, groups.split(",")):
-                settings = TrainingSettings(epochs=epochs, max_frames=frames, seed=seed, precision=precision)
                 key = {**choice, "group": group, "seed": seed, "frames": frames, "budget": epochs}
                 finished = [line for line in read_lines(out) if key.items() <= line.items()]
                 if not finished:
-                    line = {**key, **_train(choice, data, folds[group], settings, accelerator, sizes)}
-                    line["environment"] = describe(device)
-                    finished = [line]
-                    write_lines(out, [*read_lines(out), line])
+                    settings = TrainingSettings(epochs=epochs, max_frames=frames, seed=seed, precision=precision)
+                    trainer = trainer or _Trainer(root, settings)
+                    finished = [
+                        {**key, **trainer.train(choice, group, settings, sizes), "environment": describe(device)}
+                    ]
+                    write_lines(out, [*read_lines(out), *finished])
                 lines += finished
     return lines
+
+
+class _Trainer:
+    """RAVDESS in memory, and one training after the other on it."""
+
+    def __init__(self, root: Path, settings: TrainingSettings) -> None:
+        self.accelerator = make_accelerator("auto", settings.precision)
+        corpus = load_corpus("ravdess", root)
+        features, _ = extract([utterance.path for utterance in corpus.utterances], 600)
+        voiced = [_from_the_voice_on(matrix) for matrix in features if matrix is not None]
+        self.data = SpeechData(corpus.utterances, voiced, settings.max_frames, self.accelerator.device)
+        self.folds = leave_one_group_out(corpus.utterances, GROUPS)
+
+    def train(
+        self, choice: dict[str, Any], group: int, settings: TrainingSettings, sizes: tuple[int, ...]
+    ) -> dict[str, Any]:
+        """One training, as :func:`benchmarks.training.fit.fit` does it, with a look at the test group in every epoch."""
+        return _train(choice, self.data, self.folds[group], settings, self.accelerator, sizes)
 
 
 def _train(
@@ -181,7 +216,8 @@ def _train(
     """One training, as :func:`benchmarks.training.fit.fit` does it, with a look at the test group in every epoch."""
     torch.manual_seed(derive_seed(settings.seed, fold.number, "weights"))
     kind = Baseline if choice["method"] == "baseline" else CHOICES[choice["neutral"]]
-    method = kind(create_encoder("cnn", dropout=choice["dropout"]), len(EMOTIONS))
+    encoder = create_encoder("cnn", dropout=choice["dropout"]) if choice["encoder"] == "cnn" else LinearEncoder()
+    method = kind(encoder, len(EMOTIONS))
     training = Side(data, fold.train, method, "error", settings.seed)
     validation, test = (Side(data, side, method, seed=settings.seed) for side in (fold.validation, fold.test))
     put_on_device(method, settings, accelerator.device)
@@ -190,7 +226,7 @@ def _train(
     epochs: list[dict[str, Any]] = []
     best, seconds = (-1.0, 0.0), {"training": 0.0, "statistics": 0.0}
     predicted = torch.tensor([])
-    name = f"{choice['method']} {choice['neutral']} {choice['dropout']:g} group {fold.number} seed {settings.seed}"
+    name = f"{' '.join(map(str, choice.values()))} group {fold.number} seed {settings.seed}"
     bar = tqdm(total=settings.epochs * batches, desc=name, mininterval=5)
     for epoch in range(settings.epochs):
         torch.manual_seed(derive_seed(settings.seed, fold.number, epoch))

@@ -2,9 +2,11 @@
 
 from contextlib import ExitStack
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from backbones.frontend import NUM_MEL_BINS
 from benchmarks.methods.dsnet import DSNet
 from dsnet_plugin import DisentangleOutput
 
@@ -68,6 +70,26 @@ class LabelledStatistics(DSNet):
             norm.training = True
         output: DisentangleOutput = self.head(h, labels, h_n, neutral_index, neutral_mask)
         return output
+
+
+class LinearEncoder(nn.Module):
+    """The smallest encoder with batch norm: mean and deviation over time of log-mel features, Linear, BN, ReLU.
+
+    Shape:
+        (N, 3, T, 80) to (N, 256).
+    """
+
+    num_features = 256
+    input_kind = "lmfb"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(2 * 3 * NUM_MEL_BINS, 256), nn.BatchNorm1d(256), nn.ReLU())
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Log-mel features with deltas (N, 3, T, 80) to h (N, 256)."""
+        h: Tensor = self.layers(torch.cat([inputs.mean(2), inputs.std(2)], dim=2).flatten(1))
+        return h
 
 
 CHOICES: dict[str, type[DSNet]] = {"running": DSNet, "own": OwnStatistics, "labelled": LabelledStatistics}
