@@ -47,6 +47,11 @@ def orthogonality_loss(
     Raises:
         ShapeError: not two matrices of equally many rows.
         ConfigError: an unknown kind or reduction.
+
+    Example:
+        >>> z = torch.tensor([[-1.0], [0.0], [1.0]])
+        >>> orthogonality_loss(z, 2 * z), orthogonality_loss(z, z.square())  # correlated fully, not at all
+        (tensor(1.0000), tensor(0.))
     """
     check_choice("kind", kind, OrthogonalityKind)
     check_choice("reduction", reduction, Reduction)
@@ -77,6 +82,11 @@ def reconstruction_loss(h: Tensor, h_hat: Tensor, reduction: Reduction = "mean")
     Raises:
         ShapeError: the two shapes differ.
         ConfigError: an unknown reduction.
+
+    Example:
+        >>> h, h_hat = torch.zeros(2, 4), torch.full((2, 4), 0.5)
+        >>> reconstruction_loss(h, h_hat), reconstruction_loss(h, h_hat, "sum")
+        (tensor(0.2500), tensor(1.))
     """
     check_choice("reduction", reduction, Reduction)
     _check_rows("h", h, "h_hat", h_hat)
@@ -114,6 +124,13 @@ def calibration_loss(
     Raises:
         ShapeError: shapes that do not fit.
         ConfigError: an unknown kind, or a temperature of 0 or less.
+
+    Example:
+        >>> z_ei, h_n = torch.tensor([[0.0, 1.0]]), torch.tensor([[1.0, 0.0]])
+        >>> f"{calibration_loss(z_ei, h_n):.3f}, {calibration_loss(z_ei, z_ei):.3f}"
+        '0.462, 0.000'
+        >>> f"{calibration_loss(z_ei, h_n, temperature=0.1):.3f}"  # acts more strongly
+        '9.999'
     """
     check_choice("kind", kind, CalibrationKind)
     if not temperature > 0:
