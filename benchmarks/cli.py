@@ -11,7 +11,7 @@ from benchmarks import tables
 from benchmarks.commands import corpora
 from benchmarks.commands.benchmark import benchmark
 from benchmarks.commands.choices import Device, MissingNeutral, Precision
-from benchmarks.commands.corpus_options import CorpusRoot, Correlation, open_corpus
+from benchmarks.commands.corpus_options import CorpusRoot, Correlation, LabelWords, open_corpus
 from benchmarks.commands.demo import demo
 from benchmarks.commands.predict import predict
 from benchmarks.commands.report import report
@@ -73,6 +73,7 @@ def train(
         bool, typer.Option(help="Go on without missing or unreadable files; says how many.")
     ] = False,
     correlation: Correlation = None,
+    words: LabelWords = None,
     out: Annotated[
         Path | None, typer.Option(help="Results, checkpoints, curves.  [default: runs/CORPUS-seedSEED]")
     ] = None,
@@ -95,7 +96,7 @@ def train(
         missing_neutral=missing_neutral.value,
     )
     run(
-        open_corpus(corpus, root, correlation),
+        open_corpus(corpus, root, correlation, words),
         list(dict.fromkeys(method.split(","))),
         settings,
         out or Path("runs") / f"{corpus}-seed{seed}",

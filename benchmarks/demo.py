@@ -23,9 +23,9 @@ from fastapi import FastAPI, Request, Response
 from torch import Tensor
 
 from backbones import SAMPLE_RATE, num_samples
+from benchmarks.data.audio import read_audio
 from benchmarks.demo_pictures import SHOWN_SECONDS, TrainingMap, as_html, spectrogram, training_maps
 from benchmarks.errors import AudioError, RunError
-from benchmarks.features import read_audio
 from benchmarks.recognition import Recogniser, missing_band
 
 POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' blob: data:"  # gr.HTML evaluates its template

@@ -16,7 +16,7 @@ from benchmarks.features import cut_waveform
 class Recogniser:
     """The model of a checkpoint, on the CPU, for one recording at a time.
 
-    A recording is a waveform (samples,) at 16 kHz as :func:`benchmarks.features.read_audio` gives it. A model with
+    A recording is a waveform (samples,) at 16 kHz as :func:`benchmarks.data.audio.read_audio` gives it. A model with
     ``needs_neutral`` takes a neutral recording of the same speaker beside it; any other is given none.
 
     Args:

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks import tables
+from benchmarks.data.audio import read_audio
 from benchmarks.errors import AudioError, RunError
-from benchmarks.features import read_audio
 from benchmarks.recognition import Recogniser, missing_band, most_probable
 
 

@@ -19,7 +19,8 @@ from scipy.interpolate import PchipInterpolator
 
 from backbones import SAMPLE_RATE
 from benchmarks.cache import cache_root
-from benchmarks.corpora.base import EMOTIONS, AudioFiles, CorpusInfo, Report, Utterance
+from benchmarks.corpora.audio_files import AudioFiles
+from benchmarks.corpora.base import EMOTIONS, CorpusInfo, Report, Utterance
 from benchmarks.errors import CorpusError
 
 _VERSION = 1  # rises whenever the same settings give other files

@@ -7,7 +7,7 @@ import torch
 
 from backbones import add_deltas, create_encoder, fit_frames, log_mel
 from benchmarks.checkpoint import load_model, save_model
-from benchmarks.features import read_audio
+from benchmarks.data.audio import read_audio
 from benchmarks.methods import create_method
 
 CLASSES = ["angry", "happy", "neutral", "sad"]

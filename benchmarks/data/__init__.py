@@ -1,0 +1,1 @@
+"""From audio to what an encoder takes: recordings read in blocks, features cached, corpora described."""
