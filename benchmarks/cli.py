@@ -20,6 +20,7 @@ from benchmarks.complexity import measure
 from benchmarks.experiment import run
 from benchmarks.export import FILE_NAMES, export_model
 from benchmarks.methods import METHODS
+from benchmarks.printable import printable
 from benchmarks.settings import TrainingSettings
 from dsnet_plugin import DSNetError
 
@@ -148,10 +149,13 @@ def run_app() -> int:
     try:
         app(prog_name="dsnet")
     except DSNetError as error:
-        print(f"dsnet: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"dsnet: {printable(' '.join(str(error).split()))}", file=sys.stderr)
         return 2
     except OSError as error:  # a full disk, a folder that may not be written
-        print(f"dsnet: {error}; what is finished is on disk, and the same command continues", file=sys.stderr)
+        print(
+            f"dsnet: {printable(str(error))}; what is finished is on disk, and the same command continues",
+            file=sys.stderr,
+        )
         return 2
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else 1

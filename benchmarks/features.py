@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
+from errno import ENOENT
 from functools import lru_cache
 from pathlib import Path
 
@@ -29,10 +30,13 @@ def log_mel_of(path: Path, max_frames: int, start: float = 0.0, end: float | Non
     Raises:
         AudioError: see :func:`benchmarks.data.audio.read_audio`.
     """
-    if not path.is_file():
-        raise AudioError(f"{path}: no such file")
-    status = path.stat()
-    content = _digest_of_file(path, status.st_mtime_ns, status.st_size)
+    try:
+        status = path.stat()
+        content = _digest_of_file(path, status.st_mtime_ns, status.st_size) if path.is_file() else ""
+    except OSError as error:
+        raise AudioError(f"{path}: {'no such file' if error.errno == ENOENT else error.strerror}") from error
+    if not content:
+        raise AudioError(f"{path}: no regular file")
     key = hashlib.sha256(f"{content}/{FRONT_END}/{max_frames}/{start!r}/{end!r}".encode()).hexdigest()
     entry = cache_root() / "features" / key[:2] / f"{key}.safetensors"
     features = _read_entry(entry)

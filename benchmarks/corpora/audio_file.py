@@ -51,10 +51,13 @@ def open_audio(path: Path) -> SoundStream:
     Raises:
         AudioError: no such file, empty, not audio, or of a sampling rate that no recording of speech has.
     """
-    if not path.is_file():
-        raise AudioError(f"{path}: no such file" if not path.exists() else f"{path}: no regular file")
-    if not path.stat().st_size:
-        raise AudioError(f"{path}: the file is empty")
+    try:
+        if not path.is_file():
+            raise AudioError(f"{path}: no such file" if not path.exists() else f"{path}: no regular file")
+        if not path.stat().st_size:
+            raise AudioError(f"{path}: the file is empty")
+    except OSError as error:  # no permission, or a name that no file can have
+        raise AudioError(f"{path}: {error.strerror}") from error
     try:
         # As bytes, since a name need not be UTF-8; Windows has no other names.
         stream = SoundStream(str(path) if os.name == "nt" else os.fsencode(path))

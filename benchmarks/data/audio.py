@@ -72,7 +72,7 @@ def audio_blocks(path: Path, start: float = 0.0, end: float | None = None) -> It
 
 
 def _is_for_ffmpeg(path: Path) -> bool:
-    return path.suffix.lower() in FFMPEG_SUFFIXES and path.is_file()
+    return path.suffix.lower() in FFMPEG_SUFFIXES and path.is_file() and path.stat().st_size > 0
 
 
 def _from_soundfile(path: Path, start: float, end: float | None) -> Iterator[_Block]:
@@ -103,7 +103,18 @@ def _from_ffmpeg(path: Path, start: float, end: float | None) -> Iterator[_Block
     program = shutil.which("ffmpeg")
     if program is None:
         raise AudioError(f"{path}: {path.suffix} needs ffmpeg, which is not installed; or give WAV, FLAC, OGG or MP3")
-    command = [program, "-nostdin", "-v", "error", "-protocol_whitelist", "file", "-format_whitelist", _CONTAINERS]
+    command = [
+        program,
+        "-nostdin",
+        "-v",
+        "error",
+        "-timelimit",
+        "600",
+        "-protocol_whitelist",
+        "file",
+        "-format_whitelist",
+        _CONTAINERS,
+    ]
     command += ["-i", f"file:{path}", "-ss", f"{start:f}", *([] if end is None else ["-t", f"{end - start:f}"])]
     command += ["-vn", "-ac", "1", "-ar", str(SAMPLE_RATE), "-f", "f32le", "-"]
     with (
