@@ -1,5 +1,6 @@
 """The options that name a corpus, and the corpus they open."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,9 @@ from benchmarks.errors import CorpusError
 
 CorpusRoot = Annotated[
     Path | None,
-    typer.Option(help="The corpus' folder; for 'manifest' a CSV file; 'synthetic' makes its own where none is given."),
+    typer.Option(
+        help="The corpus' folder; for 'manifest' a CSV file with the columns path, speaker, label; 'synthetic' makes its own where none is given."
+    ),
 ]
 Correlation = Annotated[
     float | None,
@@ -18,13 +21,22 @@ Correlation = Annotated[
         help="Synthetic corpus alone: how strongly emotion goes with speaker, from 0 to below 1.  [default: 0.5]"
     ),
 ]
+LabelWords = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map",
+        metavar="WORD=LABEL",
+        help="Manifest alone: what a word of its column 'label' means, as gioia=happy; may be given many times.",
+    ),
+]
 
 
-def open_corpus(name: str, root: Path | None, correlation: float | None) -> Corpus:
+def open_corpus(name: str, root: Path | None, correlation: float | None, words: Sequence[str] | None = None) -> Corpus:
     """The corpus on disk; the synthetic one is generated first where it is not there.
 
     Raises:
-        CorpusError: an unknown name, no root, a correlation for a real corpus, or nothing of the corpus in the folder.
+        CorpusError: an unknown name, no root, a correlation for a real corpus, words for another corpus than a manifest, or
+            nothing of the corpus in the folder.
     """
     if name != "synthetic" and correlation is not None:
         raise CorpusError(f"--correlation goes with --corpus synthetic alone, not with {name}")
@@ -33,4 +45,9 @@ def open_corpus(name: str, root: Path | None, correlation: float | None) -> Corp
             f"--corpus {name} needs --root with its folder; 'dsnet corpora {name}' says what is expected in it"
         )
     options = {} if correlation is None else {"correlation": correlation}
-    return load_or_generate(name, root, **options)  # an unknown name has its error there
+    meanings: dict[str, str] = {}
+    for entry in words or ():
+        word, sign, label = entry.partition("=")
+        if not sign or meanings.setdefault(word, label) != label:
+            raise CorpusError(f"--map {entry}: expected WORD=LABEL, each word once, as in --map gioia=happy")
+    return load_or_generate(name, root, meanings, **options)  # an unknown name has its error there

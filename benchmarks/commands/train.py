@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.commands.choices import Backbone, Device, MissingNeutral, Precision
-from benchmarks.commands.corpus_options import CorpusRoot, Correlation, open_corpus
+from benchmarks.commands.corpus_options import CorpusRoot, Correlation, LabelWords, open_corpus
 from benchmarks.grid.one_corpus import run
 from benchmarks.methods import METHODS
 from benchmarks.training import TrainingSettings
@@ -37,6 +37,7 @@ def train(
         bool, typer.Option(help="Go on without missing or unreadable files; says how many.")
     ] = False,
     correlation: Correlation = None,
+    words: LabelWords = None,
     out: Annotated[
         Path | None, typer.Option(help="Results, checkpoints, curves.  [default: runs/CORPUS-seedSEED]")
     ] = None,
@@ -59,7 +60,7 @@ def train(
         missing_neutral=missing_neutral.value,
     )
     run(
-        open_corpus(corpus, root, correlation),
+        open_corpus(corpus, root, correlation, words),
         list(dict.fromkeys(method.split(","))),
         settings,
         out or Path("runs") / f"{corpus}-seed{seed}",

@@ -37,10 +37,9 @@ def usable(
     Raises:
         AudioError: there are such files and ``skip_problems`` is False, or nothing is left.
     """
-    features, broken = extract([utterance.path for utterance in corpus.utterances], max_frames, input_kind)
+    features, broken = extract(corpus.utterances, max_frames, input_kind)
     report = corpus.report
-    for path, reason in broken.items():
-        report.unreadable[path.name] = reason
+    report.unreadable |= broken
     if report.absent:
         example = next(iter([*report.missing, *report.unreadable, *report.pointers]))
         what = (

@@ -193,7 +193,7 @@ class _Trainer:
     def __init__(self, root: Path, settings: TrainingSettings) -> None:
         self.accelerator = make_accelerator("auto", settings.precision)
         corpus = load_corpus("ravdess", root)
-        features, _ = extract([utterance.path for utterance in corpus.utterances], 600)
+        features, _ = extract(corpus.utterances, 600)
         voiced = [_from_the_voice_on(matrix) for matrix in features if matrix is not None]
         self.data = SpeechData(corpus.utterances, voiced, settings.max_frames, self.accelerator.device)
         self.folds = leave_one_group_out(corpus.utterances, GROUPS)
