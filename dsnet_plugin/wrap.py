@@ -13,10 +13,12 @@ from typing import Any
 from torch import Tensor, nn
 
 from dsnet_plugin.config import DisentangleConfig
+from dsnet_plugin.digests import digests
 from dsnet_plugin.errors import ShapeError, WrapError
 from dsnet_plugin.head import DisentangleHead
 from dsnet_plugin.locate import Location, locate, set_module
 from dsnet_plugin.slot import HeadBehind, HeadSlot, StrippedHead
+from dsnet_plugin.task import Criterion, criterion_of
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,10 @@ class WrappedModel(nn.Module):
         self._slot = (slot,)
         self._replaced = (dict(replaced),)
         self.training = model.training
+        # What tells at saving which parameters the base does not have.
+        head = {id(parameter) for parameter in slot.parameters()}
+        named = self.named_parameters(remove_duplicate=False)
+        self.base_digests = digests((name, parameter) for name, parameter in named if id(parameter) not in head)
 
     @property
     def head(self) -> DisentangleHead:
@@ -77,29 +83,34 @@ class WrappedModel(nn.Module):
     def forward(
         self,
         *args: Any,
-        labels: Tensor | None = None,
+        labels: Any = None,
         neutral: Any = None,
         neutral_index: Tensor | None = None,
         neutral_mask: Tensor | None = None,
         neutral_features: Tensor | None = None,
+        return_objective: bool = False,
         **kwargs: Any,
     ) -> Any:
         """The model's own output; with labels the whole objective (eq. 10), both passes in this one call.
 
         Args:
             args: the model's inputs.
-            labels: class indices, shape (N,).
+            labels: class indices, shape (N,); or what the criterion takes.
             neutral: inputs of neutral utterances of the same speakers, a tensor or a dict of keyword arguments: N rows,
                 or K distinct ones with ``neutral_index``. ``neutral_<input>=`` for each of the model's inputs says the
                 same, as a table's columns can.
             neutral_index: see :meth:`DisentangleHead.forward`.
             neutral_mask: see :meth:`DisentangleHead.forward`.
             neutral_features: features of the neutral utterances, in place of ``neutral``, shape (N or K, D).
+            return_objective: gives a pair, the model's own output and the head's :class:`DisentangleOutput`, with labels or
+                without. For a loop that computes the task's loss itself, ``criterion(output, y) + objective.loss``; and
+                where a model has other outputs, or the single losses, z_er and z_ei are wanted.
             kwargs: the model's inputs.
 
         Returns:
             Without labels what the model returns. With labels a :class:`DisentangleOutput`, or where the model returns a
-            dict-like output with a ``loss`` (transformers), that output with the loss first.
+            dict-like output with a ``loss`` (transformers), that output with the loss first. With ``return_objective`` the
+            pair ``(output, objective)``.
 
         Raises:
             ShapeError: see :meth:`DisentangleHead.forward`.
@@ -108,11 +119,12 @@ class WrappedModel(nn.Module):
                 classifier.
         """
         columns = {name[len("neutral_") :]: kwargs.pop(name) for name in list(kwargs) if name.startswith("neutral_")}
-        if labels is None:
+        if labels is None and not return_objective:
             if self.training and (columns or neutral is not None or neutral_features is not None):
                 raise WrapError(
                     "neutral inputs and no labels in training: the objective would be left out; pass labels= (a Trainer "
-                    "keeps them back for label smoothing or a compute_loss_func of its own: use neither)"
+                    "keeps them back for label smoothing or a compute_loss_func of its own: give wrap() a criterion= "
+                    "instead), or return_objective=True to compute the task's loss yourself"
                 )
             return self.model(*args, **kwargs)
         if (neutral is not None) + (neutral_features is not None) + bool(columns) > 1:
@@ -129,8 +141,11 @@ class WrappedModel(nn.Module):
             "neutral": neutral_features,
             "neutral_index": neutral_index,
             "neutral_mask": neutral_mask,
+            "return_objective": True,
         }
         output, answer = self._ask(args, kwargs, request)
+        if return_objective:
+            return output, answer
         if isinstance(output, Mapping) and hasattr(output, "loss"):
             return type(output)(**{**output, "loss": answer.loss})
         return answer
@@ -157,7 +172,9 @@ class WrappedModel(nn.Module):
             in_features=head.in_features,
             num_classes=head.num_classes,
             parameters=sum(p.numel() for p in self.parameters()),
-            training_only=sum(p.numel() for part in (head.p_ei, head.restorer) for p in part.parameters()),
+            training_only=sum(
+                p.numel() for part in (head.p_ei, head.restorer, head.task_loss) for p in part.parameters()
+            ),
             weights={"orthogonality": config.alpha, "reconstruction": config.beta, "calibration": config.gamma},
         )
 
@@ -191,6 +208,7 @@ def wrap(
     head: str | None = None,
     example: Any = None,
     config: DisentangleConfig | None = None,
+    criterion: Criterion | None = None,
 ) -> WrappedModel:
     """Turns the classifier of a model into a :class:`DisentangleHead`, in place.
 
@@ -200,6 +218,8 @@ def wrap(
         head: the classifier's dotted name, where it is not found without.
         example: one input (a tensor, or a dict of keyword arguments) for a dry run that finds the classifier.
         config: loss variants, weights and widths; None is the paper's.
+        criterion: the task's loss, see :class:`DisentangleHead`; None is cross-entropy, or what a transformers model's
+            ``config.problem_type`` says.
 
     Returns:
         The wrapped model. Its new modules have the device, dtype and mode of the classifier.
@@ -220,7 +240,8 @@ def wrap(
     if isinstance(model, WrappedModel) or any(isinstance(module, HeadSlot) for module in model.modules()):
         raise WrapError("this model is wrapped already; unwrap() gives the original back")
     location = locate(model, head, example, num_classes)
-    return attach(model, DisentangleHead(location.in_features, num_classes or location.num_classes, config), location)
+    widths = location.in_features, num_classes or location.num_classes
+    return attach(model, DisentangleHead(*widths, config, criterion or criterion_of(model)), location)
 
 
 def attach(model: nn.Module, head: DisentangleHead, location: Location | str) -> WrappedModel:
