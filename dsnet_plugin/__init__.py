@@ -22,6 +22,7 @@ from dsnet_plugin.losses import calibration_loss, concordance_loss, orthogonalit
 from dsnet_plugin.neutral import NeutralBatch, NeutralReferences
 from dsnet_plugin.probes import ProbeResult, hsic, linear_probe
 from dsnet_plugin.serialization import load_pretrained, save_pretrained
+from dsnet_plugin.stripped import load_stripped
 from dsnet_plugin.wrap import Status, WrappedModel, attach, wrap
 
 __version__ = "0.1.0"
@@ -55,6 +56,7 @@ __all__ = [
     "hsic",
     "linear_probe",
     "load_pretrained",
+    "load_stripped",
     "locate",
     "orthogonality_loss",
     "reconstruction_loss",

@@ -4,7 +4,6 @@ The head takes the classifier's place in the module tree and is no hook, so that
 ``torch.compile``, ``deepcopy``, ``torch.export`` and ONNX see ordinary modules.
 """
 
-import copy
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,12 +11,15 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from dsnet_plugin.classes import Declared, declare_classes, restore_classes
 from dsnet_plugin.config import DisentangleConfig
+from dsnet_plugin.copying import copy_of
 from dsnet_plugin.digests import digests
 from dsnet_plugin.errors import ShapeError, WrapError
 from dsnet_plugin.head import DisentangleHead
 from dsnet_plugin.locate import Location, locate, set_module
 from dsnet_plugin.slot import HeadBehind, HeadSlot, StrippedHead
+from dsnet_plugin.stripped import record_head
 from dsnet_plugin.task import Criterion, criterion_of
 
 
@@ -59,6 +61,7 @@ class WrappedModel(nn.Module):
         # In tuples, so that neither the slot is registered twice nor the old classifiers at all.
         self._slot = (slot,)
         self._replaced = (dict(replaced),)
+        self._said: Declared = []
         self.training = model.training
         # What tells at saving which parameters the base does not have.
         head = {id(parameter) for parameter in slot.parameters()}
@@ -183,9 +186,14 @@ class WrappedModel(nn.Module):
 
         The copy returns what the model returned; in training mode it raises :class:`WrapError`.
         """
-        model = copy.deepcopy(self)
-        _put(model.model, model._slot[0], StrippedHead(model.head))
-        return model.model.eval()
+        return copy_of(self).strip_in_place()
+
+    def strip_in_place(self) -> nn.Module:
+        """The model itself, stripped; this one is of no use after. For :func:`~dsnet_plugin.stripped.load_stripped`."""
+        stripped, name = StrippedHead(self.head), self.location.names[0]
+        record_head(self.model, name, self.head, stripped, self._replaced[0][name])
+        _put(self.model, self._slot[0], stripped)
+        return self.model.eval()
 
     def unwrap(self) -> nn.Module:
         """The original model, with its classifier back in place and all else as trained; this one is of no use after."""
@@ -193,6 +201,7 @@ class WrappedModel(nn.Module):
         like = next(self.head.parameters())
         for name, module in self._replaced[0].items():
             set_module(model, name, module.to(like.device, like.dtype).train(self.training))
+        restore_classes(self._said)
         return model
 
     def save_pretrained(self, folder: Any) -> None:
@@ -279,7 +288,10 @@ def attach(model: nn.Module, head: DisentangleHead, location: Location | str) ->
         model = HeadBehind(model, slot).train(model.training)
     else:
         _put(model, replaced[location.names[0]], slot)
-    return wrapper(model, slot, location, replaced)
+    wrapped = wrapper(model, slot, location, replaced)
+    bare = model.backbone if isinstance(model, HeadBehind) else model
+    wrapped._said = declare_classes(bare, location.names, location.num_classes, head.num_classes)
+    return wrapped
 
 
 def _with_signature(model: nn.Module) -> type[WrappedModel]:
