@@ -172,13 +172,10 @@ class DisentangleHead(nn.Module):
             raise ShapeError("a training batch of 1: batch statistics need at least 2 rows; use drop_last=True")
         z_er = self.p_er(h)
         logits: Tensor = self.classifier(z_er)
-        if labels is None and not return_objective:
-            if self.training and torch.is_grad_enabled() and not torch.compiler.is_compiling():
-                warnings.warn(
-                    "a disentanglement head in training mode is given no labels: its output carries none of the three "
-                    "losses; pass labels=, or return_objective=True to compute the task's loss yourself",
-                    stacklevel=2,
-                )
+        asked = labels is not None or return_objective
+        if self.training and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            self._warn_of_what_is_left_out(asked)
+        if not asked:
             return logits
         # Only float16 overflows in practice, so that only there a step waits for the answer.
         if h.dtype == torch.float16 and not torch.compiler.is_compiling() and not bool(h.isfinite().all()):
@@ -206,6 +203,20 @@ class DisentangleHead(nn.Module):
             )
             loss = loss + config.gamma * losses["calibration"]
         return DisentangleOutput(loss, logits, losses, z_er, z_ei, h_hat)
+
+    def _warn_of_what_is_left_out(self, asked: bool) -> None:
+        if not asked:
+            warnings.warn(
+                "a disentanglement head in training mode is given no labels: its output carries none of the three losses; "
+                "pass labels=, or return_objective=True to compute the task's loss yourself",
+                stacklevel=3,
+            )
+        elif not self.p_er.projection.weight.requires_grad:
+            warnings.warn(
+                "the disentanglement head is frozen and learns nothing in this training; where PEFT froze it, name it: "
+                'LoraConfig(..., modules_to_save=["head"])',
+                stacklevel=3,
+            )
 
     def _neutral_rows(self, z_ei: Tensor, neutral: Tensor | None, index: Tensor | None, mask: Tensor | None) -> Tensor:
         """The reference of each row, shape (N, D)."""

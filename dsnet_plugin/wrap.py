@@ -280,8 +280,10 @@ def attach(model: nn.Module, head: DisentangleHead, location: Location | str) ->
         )
     wrapper = _with_signature(model)
     replaced = {name: model.get_submodule(name) for name in location.names}
-    like = next(parameter for module in replaced.values() for parameter in module.parameters())
-    slot = HeadSlot(head.to(like.device, like.dtype).train(model.training)).train(model.training)
+    # A quantised classifier has whole numbers, which nothing can be trained in.
+    numbers = [p for module in (*replaced.values(), model) for p in module.parameters() if p.is_floating_point()]
+    head = head.to(numbers[0].device, numbers[0].dtype) if numbers else head
+    slot = HeadSlot(head.train(model.training)).train(model.training)
     if location.behind:
         for module in replaced.values():
             _put(model, module, nn.Identity())
