@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dsnet_plugin.distributed import whole
 
@@ -39,6 +39,13 @@ def digests(named: Iterable[tuple[str, Tensor]]) -> dict[str, str | None]:
             known[id(tensor)] = digest(tensor)
         found[name] = known[id(tensor)]
     return found
+
+
+def digests_without(module: nn.Module, part: nn.Module) -> dict[str, str | None]:
+    """The digests of a module's parameters, under each of their names, but for those of a part of it."""
+    left_out = {id(parameter) for parameter in part.parameters()}
+    named = module.named_parameters(remove_duplicate=False)
+    return digests((name, parameter) for name, parameter in named if id(parameter) not in left_out)
 
 
 def precisions(tensor: Tensor) -> dict[str, str | None]:

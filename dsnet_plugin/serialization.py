@@ -49,7 +49,7 @@ def save_pretrained(module: DisentangleHead | WrappedModel, folder: str | Path) 
     head = module.head if isinstance(module, WrappedModel) else module
     record: dict[str, Any] = {"in_features": head.in_features, "num_classes": head.num_classes}
     record["config"] = json.loads(head.config.to_json())
-    record["criterion"] = head.task_loss.name if head.task_loss.criterion else None
+    record["criterion"] = None if head.task_loss.criterion is None else head.task_loss.name
     state = module.state_dict()
     for name in _of_criterion(state):
         del state[name]

@@ -45,7 +45,11 @@ class TaskLoss(nn.Module):
     @property
     def name(self) -> str:
         """The criterion's name, for people and records."""
-        return getattr(self.criterion, "__name__", type(self.criterion).__name__) if self.criterion else "cross_entropy"
+        return (
+            getattr(self.criterion, "__name__", type(self.criterion).__name__)
+            if self.criterion is not None
+            else "cross_entropy"
+        )
 
     def forward(self, logits: Tensor, labels: Any) -> Tensor:
         """The loss.

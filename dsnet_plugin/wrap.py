@@ -11,10 +11,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from dsnet_plugin.classes import Declared, declare_classes, restore_classes
+from dsnet_plugin.classes import declare_classes, restore_classes
 from dsnet_plugin.config import DisentangleConfig
 from dsnet_plugin.copying import copy_of
-from dsnet_plugin.digests import digests
+from dsnet_plugin.digests import digests_without
 from dsnet_plugin.errors import ShapeError, WrapError
 from dsnet_plugin.head import DisentangleHead
 from dsnet_plugin.locate import Location, locate, set_module
@@ -61,12 +61,10 @@ class WrappedModel(nn.Module):
         # In tuples, so that neither the slot is registered twice nor the old classifiers at all.
         self._slot = (slot,)
         self._replaced = (dict(replaced),)
-        self._said: Declared = []
+        bare = model.backbone if isinstance(model, HeadBehind) else model
+        self._said = declare_classes(bare, location.names, location.num_classes, slot.head.num_classes)
         self.training = model.training
-        # What tells at saving which parameters the base does not have.
-        head = {id(parameter) for parameter in slot.parameters()}
-        named = self.named_parameters(remove_duplicate=False)
-        self.base_digests = digests((name, parameter) for name, parameter in named if id(parameter) not in head)
+        self.base_digests = digests_without(self, slot)  # tells at saving which parameters the base does not have
 
     @property
     def head(self) -> DisentangleHead:
@@ -290,10 +288,7 @@ def attach(model: nn.Module, head: DisentangleHead, location: Location | str) ->
         model = HeadBehind(model, slot).train(model.training)
     else:
         _put(model, replaced[location.names[0]], slot)
-    wrapped = wrapper(model, slot, location, replaced)
-    bare = model.backbone if isinstance(model, HeadBehind) else model
-    wrapped._said = declare_classes(bare, location.names, location.num_classes, head.num_classes)
-    return wrapped
+    return wrapper(model, slot, location, replaced)
 
 
 def _with_signature(model: nn.Module) -> type[WrappedModel]:
