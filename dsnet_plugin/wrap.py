@@ -4,7 +4,6 @@ The head takes the classifier's place in the module tree and is no hook, so that
 ``torch.compile``, ``deepcopy``, ``torch.export`` and ONNX see ordinary modules.
 """
 
-import copy
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,12 +11,17 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from dsnet_plugin.classes import declare_classes, restore_classes
 from dsnet_plugin.config import DisentangleConfig
+from dsnet_plugin.copying import copy_of
+from dsnet_plugin.digests import digests_without
 from dsnet_plugin.errors import ShapeError, WrapError
 from dsnet_plugin.head import DisentangleHead
 from dsnet_plugin.locate import Location, locate, set_module
 from dsnet_plugin.neutral_pass import neutral_pass
 from dsnet_plugin.slot import HeadBehind, HeadSlot, StrippedHead
+from dsnet_plugin.stripped import record_head
+from dsnet_plugin.task import Criterion, criterion_of
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,10 @@ class WrappedModel(nn.Module):
         # In tuples, so that neither the slot is registered twice nor the old classifiers at all.
         self._slot = (slot,)
         self._replaced = (dict(replaced),)
+        bare = model.backbone if isinstance(model, HeadBehind) else model
+        self._said = declare_classes(bare, location.names, location.num_classes, slot.head.num_classes)
         self.training = model.training
+        self.base_digests = digests_without(self, slot)  # tells at saving which parameters the base does not have
 
     @property
     def head(self) -> DisentangleHead:
@@ -78,29 +85,34 @@ class WrappedModel(nn.Module):
     def forward(
         self,
         *args: Any,
-        labels: Tensor | None = None,
+        labels: Any = None,
         neutral: Any = None,
         neutral_index: Tensor | None = None,
         neutral_mask: Tensor | None = None,
         neutral_features: Tensor | None = None,
+        return_objective: bool = False,
         **kwargs: Any,
     ) -> Any:
         """The model's own output; with labels the whole objective (eq. 10), both passes in this one call.
 
         Args:
             args: the model's inputs.
-            labels: class indices, shape (N,).
+            labels: class indices, shape (N,); or what the criterion takes.
             neutral: inputs of neutral utterances of the same speakers, a tensor or a dict of keyword arguments: N rows,
                 or K distinct ones with ``neutral_index``. ``neutral_<input>=`` for each of the model's inputs says the
                 same, as a table's columns can.
             neutral_index: see :meth:`DisentangleHead.forward`.
             neutral_mask: see :meth:`DisentangleHead.forward`.
             neutral_features: features of the neutral utterances, in place of ``neutral``, shape (N or K, D).
+            return_objective: gives a pair, the model's own output and the head's :class:`DisentangleOutput`, with labels or
+                without. For a loop that computes the task's loss itself, ``criterion(output, y) + objective.loss``; and
+                where a model has other outputs, or the single losses, z_er and z_ei are wanted.
             kwargs: the model's inputs.
 
         Returns:
             Without labels what the model returns. With labels a :class:`DisentangleOutput`, or where the model returns a
-            dict-like output with a ``loss`` (transformers), that output with the loss first.
+            dict-like output with a ``loss`` (transformers), that output with the loss first. With ``return_objective`` the
+            pair ``(output, objective)``.
 
         Raises:
             ShapeError: see :meth:`DisentangleHead.forward`.
@@ -109,11 +121,12 @@ class WrappedModel(nn.Module):
                 classifier.
         """
         columns = {name[len("neutral_") :]: kwargs.pop(name) for name in list(kwargs) if name.startswith("neutral_")}
-        if labels is None:
+        if labels is None and not return_objective:
             if self.training and (columns or neutral is not None or neutral_features is not None):
                 raise WrapError(
                     "neutral inputs and no labels in training: the objective would be left out; pass labels= (a Trainer "
-                    "keeps them back for label smoothing or a compute_loss_func of its own: use neither)"
+                    "keeps them back for label smoothing or a compute_loss_func of its own: give wrap() a criterion= "
+                    "instead), or return_objective=True to compute the task's loss yourself"
                 )
             return self.model(*args, **kwargs)
         if (neutral is not None) + (neutral_features is not None) + bool(columns) > 1:
@@ -129,8 +142,11 @@ class WrappedModel(nn.Module):
             "neutral": neutral_features,
             "neutral_index": neutral_index,
             "neutral_mask": neutral_mask,
+            "return_objective": True,
         }
         output, answer = self._ask(args, kwargs, request)
+        if return_objective:
+            return output, answer
         if isinstance(output, Mapping) and hasattr(output, "loss"):
             return type(output)(**{**output, "loss": answer.loss})
         return answer
@@ -157,7 +173,9 @@ class WrappedModel(nn.Module):
             in_features=head.in_features,
             num_classes=head.num_classes,
             parameters=sum(p.numel() for p in self.parameters()),
-            training_only=sum(p.numel() for part in (head.p_ei, head.restorer) for p in part.parameters()),
+            training_only=sum(
+                p.numel() for part in (head.p_ei, head.restorer, head.task_loss) for p in part.parameters()
+            ),
             weights={"orthogonality": config.alpha, "reconstruction": config.beta, "calibration": config.gamma},
         )
 
@@ -166,9 +184,14 @@ class WrappedModel(nn.Module):
 
         The copy returns what the model returned; in training mode it raises :class:`WrapError`.
         """
-        model = copy.deepcopy(self)
-        _put(model.model, model._slot[0], StrippedHead(model.head))
-        return model.model.eval()
+        return copy_of(self).strip_in_place()
+
+    def strip_in_place(self) -> nn.Module:
+        """The model itself, stripped; this one is of no use after. For :func:`~dsnet_plugin.stripped.load_stripped`."""
+        stripped, name = StrippedHead(self.head), self.location.names[0]
+        record_head(self.model, name, self.head, stripped, self._replaced[0][name])
+        _put(self.model, self._slot[0], stripped)
+        return self.model.eval()
 
     def unwrap(self) -> nn.Module:
         """The original model, with its classifier back in place and all else as trained; this one is of no use after."""
@@ -176,6 +199,7 @@ class WrappedModel(nn.Module):
         like = next(self.head.parameters())
         for name, module in self._replaced[0].items():
             set_module(model, name, module.to(like.device, like.dtype).train(self.training))
+        restore_classes(self._said)
         return model
 
     def save_pretrained(self, folder: Any) -> None:
@@ -191,6 +215,7 @@ def wrap(
     head: str | None = None,
     example: Any = None,
     config: DisentangleConfig | None = None,
+    criterion: Criterion | None = None,
 ) -> WrappedModel:
     """Turns the classifier of a model into a :class:`DisentangleHead`, in place.
 
@@ -200,6 +225,8 @@ def wrap(
         head: the classifier's dotted name, where it is not found without.
         example: one input (a tensor, or a dict of keyword arguments) for a dry run that finds the classifier.
         config: loss variants, weights and widths; None is the paper's.
+        criterion: the task's loss, see :class:`DisentangleHead`; None is cross-entropy, or what a transformers model's
+            ``config.problem_type`` says.
 
     Returns:
         The wrapped model. Its new modules have the device, dtype and mode of the classifier.
@@ -220,7 +247,8 @@ def wrap(
     if isinstance(model, WrappedModel) or any(isinstance(module, HeadSlot) for module in model.modules()):
         raise WrapError("this model is wrapped already; unwrap() gives the original back")
     location = locate(model, head, example, num_classes)
-    return attach(model, DisentangleHead(location.in_features, num_classes or location.num_classes, config), location)
+    widths = location.in_features, num_classes or location.num_classes
+    return attach(model, DisentangleHead(*widths, config, criterion or criterion_of(model)), location)
 
 
 def attach(model: nn.Module, head: DisentangleHead, location: Location | str) -> WrappedModel:
@@ -250,8 +278,10 @@ def attach(model: nn.Module, head: DisentangleHead, location: Location | str) ->
         )
     wrapper = _with_signature(model)
     replaced = {name: model.get_submodule(name) for name in location.names}
-    like = next(parameter for module in replaced.values() for parameter in module.parameters())
-    slot = HeadSlot(head.to(like.device, like.dtype).train(model.training)).train(model.training)
+    # A quantised classifier has whole numbers, which nothing can be trained in.
+    numbers = [p for module in (*replaced.values(), model) for p in module.parameters() if p.is_floating_point()]
+    head = head.to(numbers[0].device, numbers[0].dtype) if numbers else head
+    slot = HeadSlot(head.train(model.training)).train(model.training)
     if location.behind:
         for module in replaced.values():
             _put(model, module, nn.Identity())
