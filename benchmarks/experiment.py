@@ -19,6 +19,7 @@ from benchmarks.evaluation import Scores, score
 from benchmarks.features import extract
 from benchmarks.files import lock, read_json, write_json, write_lines
 from benchmarks.methods import method_class
+from benchmarks.printable import printable
 from benchmarks.protocols import leave_one_speaker_out, select_folds
 from benchmarks.settings import TrainingSettings
 from benchmarks.training import make_accelerator
@@ -55,6 +56,8 @@ def usable(
                 "them with --skip-problems"
             )
         say(f"going on without {report.absent} utterances: {what}")
+    for remark in ([corpus.info.warning] if corpus.info.warning else []) + report.remarks:
+        say(f"note: {corpus.info.title}: {printable(remark)}")
     kept = [(u, f) for u, f in zip(corpus.utterances, features, strict=True) if f is not None]
     if not kept:
         raise AudioError(f"{corpus.info.title}: no utterance in {corpus.root} can be read")
