@@ -14,6 +14,7 @@ from benchmarks.data.features import extract
 from benchmarks.errors import AudioError
 from benchmarks.grid.plan import open_corpus
 from benchmarks.grid.spec import CorpusSpec
+from benchmarks.output.printable import printable
 
 Say = Callable[[str], None]
 
@@ -52,6 +53,8 @@ def usable(
                 "them with --skip-problems"
             )
         say(f"going on without {report.absent} utterances: {what}")
+    for remark in ([corpus.info.warning] if corpus.info.warning else []) + report.remarks:
+        say(f"note: {corpus.info.title}: {printable(remark)}")
     kept = [(u, f) for u, f in zip(corpus.utterances, features, strict=True) if f is not None]
     if not kept:
         raise AudioError(f"{corpus.info.title}: no utterance in {corpus.root} can be read")

@@ -10,6 +10,7 @@ from benchmarks.corpora import Corpus, load_corpus
 from benchmarks.corpora.manifest import LABELS
 from benchmarks.data.features import extract
 from benchmarks.errors import CorpusError
+from benchmarks.grid.corpus_data import usable
 from tests.benchmarks.corpora.trees import recording, write
 
 Load = Callable[..., Corpus]
@@ -252,3 +253,13 @@ def test_a_pipe_in_the_place_of_the_manifest_is_refused_at_once(tmp_path: Path) 
     os.mkfifo(tmp_path / "pipe.csv")
     with pytest.raises(CorpusError, match="neither a folder nor a regular file"):
         load_corpus("manifest", tmp_path / "pipe.csv")
+
+
+def test_what_is_odd_is_said_before_a_training(load: Load) -> None:
+    said: list[str] = []
+    corpus = load("path,speaker,label\nwav/a.wav,f1,sad\nwav/b.wav,F1,excited\n")
+    usable(corpus, 20, False, said.append)
+    assert [line[:41] for line in said] == [
+        "note: a manifest: 1 excited utterances co",
+        "note: a manifest: the speakers 'F1' and '",
+    ]
