@@ -6,25 +6,47 @@ The head takes the classifier's place in the module tree and is no hook, so that
 
 import copy
 import inspect
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
+from torch._compile import _disable_dynamo
 
 from dsnet_plugin.config import DisentangleConfig
 from dsnet_plugin.errors import ShapeError, WrapError
 from dsnet_plugin.head import DisentangleHead
-from dsnet_plugin.locate import Location, locate, set_module
-from dsnet_plugin.slot import HeadBehind, HeadSlot, StrippedHead
+from dsnet_plugin.locate import BY_EXAMPLE, BY_TREE, Location, block_at, confirm, locate
+from dsnet_plugin.slot import Call, Features, HeadBehind, HeadSlot, Objective, StrippedHead, ask
+from dsnet_plugin.wrapping.blocks import Block
+from dsnet_plugin.wrapping.inputs import inputs_of, parameters_of
+from dsnet_plugin.wrapping.replace import check_whole, put
+from dsnet_plugin.wrapping.trace import tensors
+
+log = logging.getLogger("dsnet_plugin")
 
 
 @dataclass(frozen=True)
 class Status:
-    """Where a head stands and what it costs; ``training_only`` are the parameters that ``strip`` leaves out."""
+    """Where a head stands and what it costs.
+
+    Args:
+        model: the model's class.
+        head: the name of the block in whose place the head stands.
+        told_by: what told this place: its name, an example, the module tree, or the model itself.
+        alternatives: the other places where the head could have stood, with their widths.
+        in_features: D, the width of the features.
+        num_classes: the number of emotions.
+        parameters: all parameters in training.
+        training_only: those of them that ``strip`` leaves out.
+        weights: the weights of the three losses.
+    """
 
     model: str
     head: str
+    told_by: str
+    alternatives: tuple[str, ...]
     in_features: int
     num_classes: int
     parameters: int
@@ -32,10 +54,11 @@ class Status:
     weights: dict[str, float]
 
     def __str__(self) -> str:
-        """Four lines for a person."""
+        """A few lines for a person."""
         weights = ", ".join(f"{name} {value:g}" for name, value in self.weights.items())
+        others = f"; other places: {', '.join(self.alternatives)}" if self.alternatives else ""
         return (
-            f"{self.model}: DisentangleHead in the place of {self.head}\n"
+            f"{self.model}: DisentangleHead in the place of {self.head}, told by {self.told_by}{others}\n"
             f"{self.in_features} features to {self.num_classes} classes\n"
             f"{self.parameters:,} parameters, {self.parameters - self.training_only:,} in inference\n"
             f"loss weights: {weights}"
@@ -57,6 +80,9 @@ class WrappedModel(nn.Module):
         # In tuples, so that neither the slot is registered twice nor the old classifiers at all.
         self._slot = (slot,)
         self._replaced = (dict(replaced),)
+        self._inputs = inputs_of(_bare(model))
+        # A list, which the replicas of DataParallel share: the first forward pass empties it.
+        self._unconfirmed = [location] if location.told_by == BY_TREE else []
         self.training = model.training
 
     @property
@@ -89,9 +115,9 @@ class WrappedModel(nn.Module):
         Args:
             args: the model's inputs.
             labels: class indices, shape (N,).
-            neutral: inputs of neutral utterances of the same speakers, a tensor or a dict of keyword arguments: N rows,
-                or K distinct ones with ``neutral_index``. ``neutral_<input>=`` for each of the model's inputs says the
-                same, as a table's columns can.
+            neutral: inputs of neutral utterances of the same speakers, a tensor, a tuple of positional arguments or a dict
+                of keyword arguments: N rows, or K distinct ones with ``neutral_index``. ``neutral_<input>=`` for each of
+                the model's inputs says the same, as a table's columns can.
             neutral_index: see :meth:`DisentangleHead.forward`.
             neutral_mask: see :meth:`DisentangleHead.forward`.
             neutral_features: features of the neutral utterances, in place of ``neutral``, shape (N or K, D).
@@ -108,45 +134,49 @@ class WrappedModel(nn.Module):
                 classifier.
         """
         columns = {name[len("neutral_") :]: kwargs.pop(name) for name in list(kwargs) if name.startswith("neutral_")}
+        args, labels = self._inputs.take_labels(args, labels)
         if labels is None:
             if self.training and (columns or neutral is not None or neutral_features is not None):
                 raise WrapError(
                     "neutral inputs and no labels in training: the objective would be left out; pass labels= (a Trainer "
                     "keeps them back for label smoothing or a compute_loss_func of its own: use neither)"
                 )
+            self._confirm(args, kwargs)
             return self.model(*args, **kwargs)
         if (neutral is not None) + (neutral_features is not None) + bool(columns) > 1:
             raise WrapError(
                 "neutral inputs are given twice: expected one of neutral, neutral_features, neutral_<input>"
             )
-        neutral = columns or neutral
-        if neutral is not None:
+        if neutral_index is not None and getattr(self, "_is_replica", False):
+            raise WrapError(
+                "DataParallel deals out the references apart from the neutral_index into them: use DistributedDataParallel "
+                "(torchrun), or give one reference a row of the batch"
+            )
+        args, kwargs = self._inputs.give_labels(args, kwargs, labels)
+        self._confirm(args, kwargs)
+        if columns or neutral is not None:
             # An own pass, as in the paper: one joined with the labelled inputs would mix the batch-norm statistics.
-            own_args, own_kwargs = ((), neutral) if isinstance(neutral, Mapping) else ((neutral,), {})
-            _, neutral_features = self._ask(own_args, own_kwargs, {})
-        request = {
-            "labels": labels,
-            "neutral": neutral_features,
-            "neutral_index": neutral_index,
-            "neutral_mask": neutral_mask,
-        }
-        output, answer = self._ask(args, kwargs, request)
+            inputs = ((), columns) if columns else self._inputs.call(neutral)
+            _, neutral_features = self._ask(Features(), *self._inputs.give_neutral_labels(*inputs, labels))
+        objective = Objective(
+            labels=labels, neutral=neutral_features, neutral_index=neutral_index, neutral_mask=neutral_mask
+        )
+        output, answer = self._ask(objective, args, kwargs)
         if isinstance(output, Mapping) and hasattr(output, "loss"):
             return type(output)(**{**output, "loss": answer.loss})
         return answer
 
-    def _ask(self, args: Any, kwargs: Mapping[str, Any], request: dict[str, Any]) -> Any:
-        """Runs the model with a request to its slot; returns the model's output and the slot's answer."""
-        slot = self._slot[0]
-        slot.request, slot.answer = request, None
-        try:
-            output = self.model(*args, **kwargs)
-            answer = slot.answer
-        finally:  # what is kept would outlive its graph, and break deepcopy
-            slot.request = slot.answer = None
-        if answer is None:
+    def _ask(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+        """Runs the model with a call for its slot; returns the model's output and the call's answer."""
+        output = ask(self.model, call, args, kwargs)
+        if call.answer is None:
             raise WrapError(f"{type(self.model).__name__} did not call {self.location.name} in this forward pass")
-        return output, answer
+        return output, call.answer
+
+    def _confirm(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Looks, once, whether a place that the module tree told gives what the model returns."""
+        if self._unconfirmed:
+            _confirm(self, args, kwargs)
 
     def status(self) -> Status:
         """Where the head stands, its widths, parameters with and without the training-only parts, loss weights."""
@@ -154,6 +184,8 @@ class WrappedModel(nn.Module):
         return Status(
             model=type(self.model).__name__,
             head=self.location.name,
+            told_by=self.location.told_by,
+            alternatives=self.location.alternatives,
             in_features=head.in_features,
             num_classes=head.num_classes,
             parameters=sum(p.numel() for p in self.parameters()),
@@ -167,16 +199,30 @@ class WrappedModel(nn.Module):
         The copy returns what the model returned; in training mode it raises :class:`WrapError`.
         """
         model = copy.deepcopy(self)
-        _put(model.model, model._slot[0], StrippedHead(model.head))
+        put(model.model, model._slot[0], StrippedHead(model._slot[0]))
         return model.model.eval()
 
     def unwrap(self) -> nn.Module:
         """The original model, with its classifier back in place and all else as trained; this one is of no use after."""
-        model: nn.Module = self.model.backbone if isinstance(self.model, HeadBehind) else self.model
+        model = _bare(self.model)
         like = next(self.head.parameters())
         for name, module in self._replaced[0].items():
-            set_module(model, name, module.to(like.device, like.dtype).train(self.training))
+            put(model, model.get_submodule(name), module.to(like.device, like.dtype).train(self.training))
         return model
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "WrappedModel":
+        """A copy of its own. What modules keep of a forward pass is copied by value: torch copies no part of a graph."""
+        for module in self.modules():
+            for value in tensors(list(vars(module).values())):
+                if value.grad_fn is not None:
+                    memo[id(value)] = value.detach().clone()
+        memo[id(self)] = twin = type(self).__new__(type(self))
+        twin.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return twin
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """What pickle keeps: the model, from which the class is made again, and the state."""
+        return _blank, (self.model,), self.__dict__
 
     def save_pretrained(self, folder: Any) -> None:
         """See :func:`dsnet_plugin.save_pretrained`."""
@@ -198,7 +244,9 @@ def wrap(
         model: a timm model, one of transformers' classification classes, or any module.
         num_classes: the number of emotions; None keeps the classifier's.
         head: the classifier's dotted name, where it is not found without.
-        example: one input (a tensor, or a dict of keyword arguments) for a dry run that finds the classifier.
+        example: one input (a tensor, a tuple of positional arguments, or a dict of keyword arguments) for a dry run that
+            finds the classifier. Without, and with ``num_classes``, the module tree tells it, one line of the log says
+            which it is, and the first forward pass confirms it or raises :class:`HeadNotFoundError`.
         config: loss variants, weights and widths; None is the paper's.
 
     Returns:
@@ -206,7 +254,8 @@ def wrap(
 
     Raises:
         HeadNotFoundError: the classifier cannot be told; the candidates are named. The model is then as it was.
-        WrapError: the model is wrapped already.
+        WrapError: the model is wrapped already, has no forward, or keeps a part of the classifier elsewhere, too.
+        ConfigError: features so wide that the head would not fit, see ``narrow_to`` in :class:`DisentangleConfig`.
 
     Example:
         >>> import torch
@@ -219,8 +268,12 @@ def wrap(
     """
     if isinstance(model, WrappedModel) or any(isinstance(module, HeadSlot) for module in model.modules()):
         raise WrapError("this model is wrapped already; unwrap() gives the original back")
+    inputs_of(model)
     location = locate(model, head, example, num_classes)
-    return attach(model, DisentangleHead(location.in_features, num_classes or location.num_classes, config), location)
+    wrapped = attach(model, DisentangleHead(location.in_features, num_classes or location.num_classes, config), location)
+    if location.told_by == BY_TREE:
+        log.warning("%s", str(wrapped.status()).partition("\n")[0])
+    return wrapped
 
 
 def attach(model: nn.Module, head: DisentangleHead, location: Location | str) -> WrappedModel:
@@ -242,29 +295,53 @@ def attach(model: nn.Module, head: DisentangleHead, location: Location | str) ->
             f"expected DisentangleHead(in_features={location.in_features}, ...)"
         )
     # A place in another model is refused before anything is touched. What goes into several classifiers may be joined.
-    widths = [locate(model, head=name).in_features for name in location.names]
+    blocks = [block_at(model, name) for name in location.names]
+    widths = [block.in_features for block in blocks]
     if {*widths} != {head.in_features} and not (location.behind and sum(widths) == head.in_features):
         raise ShapeError(
             f"the head takes {head.in_features} features and {location.name} of this {type(model).__name__} is given "
             f"{' and '.join(map(str, widths))}"
         )
-    wrapper = _with_signature(model)
+    if location.told_by != BY_EXAMPLE:
+        for name in location.names:
+            check_whole(model, name)
+    wrapper = _class_for(model)
     replaced = {name: model.get_submodule(name) for name in location.names}
-    like = next(parameter for module in replaced.values() for parameter in module.parameters())
-    slot = HeadSlot(head.to(like.device, like.dtype).train(model.training)).train(model.training)
+    numbers = [p for module in (*replaced.values(), model) for p in module.parameters() if p.is_floating_point()]
+    head = head.to(numbers[0].device, numbers[0].dtype) if numbers else head
+    block = Block(head.in_features, head.num_classes, channels_first=True) if location.behind else blocks[0]
+    slot = HeadSlot(head.train(model.training), block).train(model.training)
     if location.behind:
         for module in replaced.values():
-            _put(model, module, nn.Identity())
+            put(model, module, nn.Identity())
         model = HeadBehind(model, slot).train(model.training)
     else:
-        _put(model, replaced[location.names[0]], slot)
+        put(model, replaced[location.names[0]], slot)
     return wrapper(model, slot, location, replaced)
 
 
-def _with_signature(model: nn.Module) -> type[WrappedModel]:
+def _bare(model: nn.Module) -> nn.Module:
+    """The user's model, also where a head stands behind it."""
+    return model.backbone if isinstance(model, HeadBehind) else model
+
+
+@_disable_dynamo
+def _confirm(wrapped: WrappedModel, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    for location in list(wrapped._unconfirmed):
+        confirm(wrapped.model, location, wrapped._slot[0], args, kwargs)
+        wrapped._unconfirmed.clear()
+
+
+def _blank(model: nn.Module) -> WrappedModel:
+    """An empty wrapped model, for pickle to fill."""
+    kind = _class_for(_bare(model))
+    return kind.__new__(kind)
+
+
+def _class_for(model: nn.Module) -> type[WrappedModel]:
     """A class whose ``forward`` shows the model's parameters and the new ones: a Trainer keeps the columns it finds."""
     kind, keyword = inspect.Parameter, inspect.Parameter.KEYWORD_ONLY
-    theirs = [p for p in inspect.signature(model.forward).parameters.values() if p.name not in ("self", "labels")]
+    theirs = [p for p in parameters_of(model) if p.name != "labels"]
     plain = [p for p in theirs if p.kind is not kind.VAR_KEYWORD]
     own = [p for p in inspect.signature(WrappedModel.forward).parameters.values() if p.kind is keyword]
     columns = [kind(f"neutral_{p.name}", keyword, default=None) for p in plain if p.kind is not kind.VAR_POSITIONAL]
@@ -280,10 +357,3 @@ def _with_signature(model: nn.Module) -> type[WrappedModel]:
     shown.sort(key=lambda p: p.kind)
     forward.__signature__ = inspect.Signature([me, *shown])  # type: ignore[attr-defined]
     return type(WrappedModel.__name__, (WrappedModel,), {"forward": forward, "__module__": __name__})
-
-
-def _put(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
-    """Puts a module in another one's place, under each of the names that it has."""
-    for name, module in list(model.named_modules(remove_duplicate=False)):
-        if module is old:
-            set_module(model, name, new)
