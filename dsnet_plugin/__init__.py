@@ -22,7 +22,8 @@ from dsnet_plugin.losses import calibration_loss, orthogonality_loss, reconstruc
 from dsnet_plugin.neutral import NeutralBatch, NeutralReferences
 from dsnet_plugin.probes import ProbeResult, hsic, linear_probe
 from dsnet_plugin.serialization import load_pretrained, save_pretrained
-from dsnet_plugin.wrap import Status, WrappedModel, attach, wrap
+from dsnet_plugin.wrap import WrappedModel, attach, wrap
+from dsnet_plugin.wrapping.status import Status
 
 __version__ = "0.1.0"
 

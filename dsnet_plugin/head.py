@@ -10,7 +10,6 @@ from dsnet_plugin.config import DisentangleConfig
 from dsnet_plugin.errors import ConfigError, NeutralReferenceError, PrecisionError, ShapeError
 from dsnet_plugin.losses import calibration_loss, float32, orthogonality_loss, reconstruction_loss
 
-
 WIDEST = 2**28
 """The most parameters of a head, a gibibyte in float32; they grow with the square of the features' width."""
 

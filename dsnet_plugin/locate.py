@@ -12,13 +12,13 @@ from typing import Any
 from torch import nn
 
 from dsnet_plugin.errors import HeadNotFoundError, ShapeError
-from dsnet_plugin.wrapping.blocks import Block, run_alone
+from dsnet_plugin.slot import HeadSlot
+from dsnet_plugin.wrapping.blocks import Block, layers_of, run_alone
 from dsnet_plugin.wrapping.dry_run import untouched
 from dsnet_plugin.wrapping.inputs import inputs_of
-from dsnet_plugin.wrapping.search import candidates, in_trace, in_tree
+from dsnet_plugin.wrapping.search import as_named, candidates, in_trace, in_tree, listed, nested
 from dsnet_plugin.wrapping.timm import heads_of, is_timm
-from dsnet_plugin.wrapping.trace import trace
-
+from dsnet_plugin.wrapping.trace import Trace, trace
 
 BY_EXAMPLE, BY_TREE = "the example", "the module tree, for the first forward pass to confirm"
 
@@ -57,7 +57,8 @@ def locate(model: nn.Module, head: str | None = None, example: Any = None, num_c
     Args:
         model: any model with a classifier.
         head: the classifier's dotted name, as in ``model.named_modules()``.
-        example: one input of the model: a tensor, a tuple of positional arguments, or a dict of keyword arguments.
+        example: one input of the model: a tensor, a tuple of positional arguments, or a dict of keyword arguments. Beside
+            ``head`` it shows whether what is named is called once, with one row of features an utterance.
         num_classes: the number of classes that is wanted. It tells which of several heads is meant, and without an example
             which of a module tree's layers.
 
@@ -65,7 +66,10 @@ def locate(model: nn.Module, head: str | None = None, example: Any = None, num_c
         HeadNotFoundError: no such name (with near misses), or no way to tell (with the candidates).
     """
     if head is not None:
-        return _named(model, head)
+        location = _named(model, head)
+        if example is not None:
+            as_named(_pass(model, example), head)
+        return location
     if is_timm(model):
         return Location(*heads_of(model, example), told_by="timm's get_classifier()")
     classifier = getattr(model, "classifier", None)
@@ -75,10 +79,7 @@ def locate(model: nn.Module, head: str | None = None, example: Any = None, num_c
         if name is not None:
             return replace(_named(model, name), told_by="transformers' classifier")
     if example is not None:
-        args, kwargs = inputs_of(model).call(example)
-        with untouched(model):
-            seen = trace(model, args, kwargs)
-        place, told_by = in_trace(seen, num_classes), BY_EXAMPLE
+        place, told_by = in_trace(_pass(model, example), num_classes), BY_EXAMPLE
     elif num_classes is not None:
         place, told_by = in_tree(model, num_classes), BY_TREE
     else:
@@ -90,8 +91,15 @@ def locate(model: nn.Module, head: str | None = None, example: Any = None, num_c
     return Location((place.name,), block.in_features, block.num_classes, False, told_by, place.alternatives)
 
 
+def _pass(model: nn.Module, example: Any) -> Trace:
+    """A forward pass with an example."""
+    args, kwargs = inputs_of(model).call(example)
+    with untouched(model):
+        return trace(model, args, kwargs)
+
+
 def confirm(
-    model: nn.Module, location: Location, standing: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    model: nn.Module, location: Location, standing: HeadSlot, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> None:
     """Checks by a forward pass that a place told by the module tree is the classifier's; the model stays as it is.
 
@@ -109,7 +117,7 @@ def confirm(
         with untouched(model):
             seen = trace(model, args, kwargs)
         was = Block(location.in_features, location.num_classes)
-        place = in_trace(seen, standing.out_features, (standing, was))
+        place = in_trace(seen, standing.head.num_classes, (standing, was))
         told = f"the model's output comes from {place.name}"
         right = model.get_submodule(place.name) is standing
     except (HeadNotFoundError, ShapeError) as error:
@@ -140,4 +148,6 @@ def block_at(model: nn.Module, name: str) -> Block:
 
 def _named(model: nn.Module, name: str) -> Location:
     block = block_at(model, name)
-    return Location((name,), block.in_features, block.num_classes)
+    layer = ".".join(part for part in (name, layers_of(model.get_submodule(name))[-1][0]) if part)
+    others = listed([place for place in nested(model, layer) if place[0] != name])
+    return Location((name,), block.in_features, block.num_classes, alternatives=others)

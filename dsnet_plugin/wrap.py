@@ -5,64 +5,25 @@ The head takes the classifier's place in the module tree and is no hook, so that
 """
 
 import copy
-import inspect
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 from torch._compile import _disable_dynamo
 
 from dsnet_plugin.config import DisentangleConfig
-from dsnet_plugin.errors import ShapeError, WrapError
+from dsnet_plugin.errors import WrapError
 from dsnet_plugin.head import DisentangleHead
-from dsnet_plugin.locate import BY_EXAMPLE, BY_TREE, Location, block_at, confirm, locate
-from dsnet_plugin.slot import Call, Features, HeadBehind, HeadSlot, Objective, StrippedHead, ask
-from dsnet_plugin.wrapping.blocks import Block
-from dsnet_plugin.wrapping.inputs import inputs_of, parameters_of
-from dsnet_plugin.wrapping.replace import check_whole, put
+from dsnet_plugin.locate import BY_TREE, Location, confirm, locate
+from dsnet_plugin.slot import Call, Features, HeadSlot, Objective, StrippedHead, ask
+from dsnet_plugin.wrapping.inputs import inputs_of, shown_signature
+from dsnet_plugin.wrapping.placing import bare, place
+from dsnet_plugin.wrapping.replace import put
+from dsnet_plugin.wrapping.status import Status
 from dsnet_plugin.wrapping.trace import tensors
 
 log = logging.getLogger("dsnet_plugin")
-
-
-@dataclass(frozen=True)
-class Status:
-    """Where a head stands and what it costs.
-
-    Args:
-        model: the model's class.
-        head: the name of the block in whose place the head stands.
-        told_by: what told this place: its name, an example, the module tree, or the model itself.
-        alternatives: the other places where the head could have stood, with their widths.
-        in_features: D, the width of the features.
-        num_classes: the number of emotions.
-        parameters: all parameters in training.
-        training_only: those of them that ``strip`` leaves out.
-        weights: the weights of the three losses.
-    """
-
-    model: str
-    head: str
-    told_by: str
-    alternatives: tuple[str, ...]
-    in_features: int
-    num_classes: int
-    parameters: int
-    training_only: int
-    weights: dict[str, float]
-
-    def __str__(self) -> str:
-        """A few lines for a person."""
-        weights = ", ".join(f"{name} {value:g}" for name, value in self.weights.items())
-        others = f"; other places: {', '.join(self.alternatives)}" if self.alternatives else ""
-        return (
-            f"{self.model}: DisentangleHead in the place of {self.head}, told by {self.told_by}{others}\n"
-            f"{self.in_features} features to {self.num_classes} classes\n"
-            f"{self.parameters:,} parameters, {self.parameters - self.training_only:,} in inference\n"
-            f"loss weights: {weights}"
-        )
 
 
 class WrappedModel(nn.Module):
@@ -80,7 +41,7 @@ class WrappedModel(nn.Module):
         # In tuples, so that neither the slot is registered twice nor the old classifiers at all.
         self._slot = (slot,)
         self._replaced = (dict(replaced),)
-        self._inputs = inputs_of(_bare(model))
+        self._inputs = inputs_of(bare(model))
         # A list, which the replicas of DataParallel share: the first forward pass empties it.
         self._unconfirmed = [location] if location.told_by == BY_TREE else []
         self.training = model.training
@@ -204,7 +165,7 @@ class WrappedModel(nn.Module):
 
     def unwrap(self) -> nn.Module:
         """The original model, with its classifier back in place and all else as trained; this one is of no use after."""
-        model = _bare(self.model)
+        model = bare(self.model)
         like = next(self.head.parameters())
         for name, module in self._replaced[0].items():
             put(model, model.get_submodule(name), module.to(like.device, like.dtype).train(self.training))
@@ -270,7 +231,9 @@ def wrap(
         raise WrapError("this model is wrapped already; unwrap() gives the original back")
     inputs_of(model)
     location = locate(model, head, example, num_classes)
-    wrapped = attach(model, DisentangleHead(location.in_features, num_classes or location.num_classes, config), location)
+    wrapped = attach(
+        model, DisentangleHead(location.in_features, num_classes or location.num_classes, config), location
+    )
     if location.told_by == BY_TREE:
         log.warning("%s", str(wrapped.status()).partition("\n")[0])
     return wrapped
@@ -289,40 +252,9 @@ def attach(model: nn.Module, head: DisentangleHead, location: Location | str) ->
         ShapeError: the head has another width than the features.
     """
     location = locate(model, head=location) if isinstance(location, str) else location
-    if head.in_features != location.in_features:
-        raise ShapeError(
-            f"the head takes {head.in_features} features and {location.name} is given {location.in_features}; "
-            f"expected DisentangleHead(in_features={location.in_features}, ...)"
-        )
-    # A place in another model is refused before anything is touched. What goes into several classifiers may be joined.
-    blocks = [block_at(model, name) for name in location.names]
-    widths = [block.in_features for block in blocks]
-    if {*widths} != {head.in_features} and not (location.behind and sum(widths) == head.in_features):
-        raise ShapeError(
-            f"the head takes {head.in_features} features and {location.name} of this {type(model).__name__} is given "
-            f"{' and '.join(map(str, widths))}"
-        )
-    if location.told_by != BY_EXAMPLE:
-        for name in location.names:
-            check_whole(model, name)
-    wrapper = _class_for(model)
-    replaced = {name: model.get_submodule(name) for name in location.names}
-    numbers = [p for module in (*replaced.values(), model) for p in module.parameters() if p.is_floating_point()]
-    head = head.to(numbers[0].device, numbers[0].dtype) if numbers else head
-    block = Block(head.in_features, head.num_classes, channels_first=True) if location.behind else blocks[0]
-    slot = HeadSlot(head.train(model.training), block).train(model.training)
-    if location.behind:
-        for module in replaced.values():
-            put(model, module, nn.Identity())
-        model = HeadBehind(model, slot).train(model.training)
-    else:
-        put(model, replaced[location.names[0]], slot)
-    return wrapper(model, slot, location, replaced)
-
-
-def _bare(model: nn.Module) -> nn.Module:
-    """The user's model, also where a head stands behind it."""
-    return model.backbone if isinstance(model, HeadBehind) else model
+    kind = _class_for(model)
+    model, slot, replaced = place(model, head, location)
+    return kind(model, slot, location, replaced)
 
 
 @_disable_dynamo
@@ -334,26 +266,16 @@ def _confirm(wrapped: WrappedModel, args: tuple[Any, ...], kwargs: dict[str, Any
 
 def _blank(model: nn.Module) -> WrappedModel:
     """An empty wrapped model, for pickle to fill."""
-    kind = _class_for(_bare(model))
+    kind = _class_for(bare(model))
     return kind.__new__(kind)
 
 
 def _class_for(model: nn.Module) -> type[WrappedModel]:
     """A class whose ``forward`` shows the model's parameters and the new ones: a Trainer keeps the columns it finds."""
-    kind, keyword = inspect.Parameter, inspect.Parameter.KEYWORD_ONLY
-    theirs = [p for p in parameters_of(model) if p.name != "labels"]
-    plain = [p for p in theirs if p.kind is not kind.VAR_KEYWORD]
-    own = [p for p in inspect.signature(WrappedModel.forward).parameters.values() if p.kind is keyword]
-    columns = [kind(f"neutral_{p.name}", keyword, default=None) for p in plain if p.kind is not kind.VAR_POSITIONAL]
-    rest = [p for p in theirs if p.kind is kind.VAR_KEYWORD]
-    known = {p.name for p in (*plain, *own)}
-    shown = [*plain, *own, *(p for p in columns if p.name not in known), *rest]
 
     def forward(self: WrappedModel, *args: Any, **kwargs: Any) -> Any:
         return WrappedModel.forward(self, *args, **kwargs)
 
     forward.__doc__ = WrappedModel.forward.__doc__
-    me = kind("self", kind.POSITIONAL_OR_KEYWORD)
-    shown.sort(key=lambda p: p.kind)
-    forward.__signature__ = inspect.Signature([me, *shown])  # type: ignore[attr-defined]
+    forward.__signature__ = shown_signature(model, WrappedModel.forward)  # type: ignore[attr-defined]
     return type(WrappedModel.__name__, (WrappedModel,), {"forward": forward, "__module__": __name__})

@@ -74,8 +74,7 @@ def run_alone(module: nn.Module) -> Block | str:
 
 def examine(seen: Trace, call: Call) -> Block | str:
     """What a block is, told by one of its calls; or why no head can stand in for it."""
-    given = [*call.args, *call.kwargs.values()]
-    scores = call.output
+    given, scores = [*call.args, *call.kwargs.values()], call.output
     if not isinstance(scores, Tensor):
         return f"gives a {type(scores).__name__} and not its scores alone"
     if len(given) != 1 or call.kwargs or not isinstance(given[0], Tensor):
@@ -84,21 +83,14 @@ def examine(seen: Trace, call: Call) -> Block | str:
     first = next((c.module for c in [call, *seen.inside(call)] if isinstance(c.module, LAYERS)), None)
     if first is None:
         return "does not call a linear or convolution layer of its own"
-    maps = not isinstance(first, nn.Linear)
-    width = _width(first)
-    rows = len(h) if h.dim() > 1 else -1
-    one_row = h.dim() > 1 and (h.shape[1] if maps else h[0].numel()) == width
-    if not one_row or scores.dim() < 2 or len(scores) != rows or scores.numel() != scores[0].numel() * rows:
+    maps, width = not isinstance(first, nn.Linear), _width(first)
+    classes = scores.shape[1 if maps else -1] if scores.dim() > 1 else 0
+    wide = h.dim() > 1 and (h.shape[1] if maps else h.shape[1:].numel()) == width
+    if not wide or len(scores) != len(h) or scores.numel() != len(h) * classes:
         return _not_rows(h, scores)
-    classes = scores.shape[1] if maps else scores.shape[-1]
-    if scores.numel() != rows * classes:
-        return _not_rows(h, scores)
-    if any(key != storage(h) for key, _ in _before(seen, call, scores, h)):
-        return "computes with more than it is given"
-    tail = _tail(seen, call)
-    if isinstance(tail, str):
-        return tail
-    return Block(width, classes, maps, _keeps_axes(call.module, h, scores), tail)
+    foreign = any(key != storage(h) for key, _ in _before(seen, call, scores, h))
+    tail = "computes with more than it is given" if foreign else _tail(seen, call)
+    return tail if isinstance(tail, str) else Block(width, classes, maps, _keeps_axes(call.module, h, scores), tail)
 
 
 def _not_rows(h: Tensor, scores: Tensor) -> str:
@@ -157,7 +149,9 @@ def _tail(seen: Trace, call: Call) -> tuple[nn.Module, ...] | str:
             covered |= set(range(step.start, step.end))
     late = [op for op in seen.writes.get(storage(reached), ()) if last.end <= op < call.end and op not in covered]
     if storage(reached) == storage(call.output) and not late:
-        return tuple(tail) if reached.shape == call.output.shape else "gives its scores in another shape than its layer's"
+        return (
+            tuple(tail) if reached.shape == call.output.shape else "gives its scores in another shape than its layer's"
+        )
     name = last.name or "its last layer"
     end = seen.operations[call.end - 1].removeprefix("aten::").strip("_")
     if seen.depends_on_alone(call.output, call.end, last) or end in ACTIVATIONS:
@@ -175,4 +169,3 @@ def learns_last(seen: Trace, call: Call) -> bool:
 def layers_of(module: nn.Module) -> list[tuple[str, nn.Module]]:
     """The linear layers and convolutions of a model with their names, in the order of its tree."""
     return [(name, layer) for name, layer in module.named_modules() if isinstance(layer, LAYERS)]
-

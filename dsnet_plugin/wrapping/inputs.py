@@ -109,3 +109,20 @@ def parameters_of(model: nn.Module) -> list[Parameter]:
 
 def _signature(model: nn.Module) -> list[Parameter]:
     return [p for p in inspect.signature(model.forward).parameters.values() if p.name != "self"]
+
+
+def shown_signature(model: nn.Module, forward: Any) -> inspect.Signature:
+    """A signature with the model's inputs, the keywords of a wrapped model's forward, and a ``neutral_`` one an input."""
+    theirs = [p for p in parameters_of(model) if p.name != "labels"]
+    plain = [p for p in theirs if p.kind is not Parameter.VAR_KEYWORD]
+    added = [p for p in inspect.signature(forward).parameters.values() if p.kind is Parameter.KEYWORD_ONLY]
+    inputs = [p.name for p in plain if p.kind is not Parameter.VAR_POSITIONAL]
+    known = {p.name for p in (*plain, *added)}
+    columns = [
+        Parameter(f"neutral_{name}", Parameter.KEYWORD_ONLY, default=None)
+        for name in inputs
+        if f"neutral_{name}" not in known
+    ]
+    rest = [p for p in theirs if p.kind is Parameter.VAR_KEYWORD]
+    me = Parameter("self", Parameter.POSITIONAL_OR_KEYWORD)
+    return inspect.Signature([me, *sorted([*plain, *added, *columns, *rest], key=lambda p: p.kind)])

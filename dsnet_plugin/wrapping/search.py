@@ -59,8 +59,22 @@ def in_trace(seen: Trace, num_classes: int | None, standing: tuple[nn.Module, Bl
             f"head={candidates(seen.model)}"
         )
     call, block = wanted[0].chosen(seen)
-    others = [f"{c.name} ({b.in_features} features)" for o in usable for c, b in o.places if c is not call]
-    return Place(call.name, block, tuple(others))
+    return Place(call.name, block, listed([(c.name, b) for o in usable for c, b in o.places if c is not call]))
+
+
+def as_named(seen: Trace, name: str) -> None:
+    """Checks that a block called by its name is one in a forward pass.
+
+    Raises:
+        HeadNotFoundError: it is not called, more than once, or no head can stand in for it.
+    """
+    module = seen.model.get_submodule(name)
+    calls = [call for call in seen.calls if call.module is module]
+    problem = (
+        examine(seen, calls[0]) if len(calls) == 1 else f"is called {len(calls)} times in a forward pass, not once"
+    )
+    if isinstance(problem, str):
+        raise HeadNotFoundError(f"{name} {problem}{candidates(seen.model)}")
 
 
 def _outputs(seen: Trace, standing: tuple[nn.Module, Block] | None) -> list[_Output]:
@@ -122,27 +136,34 @@ def in_tree(model: nn.Module, num_classes: int) -> Place:
             f"cannot tell the classifier of {type(model).__name__} from its modules: {several}; give its name with head=, "
             f"or one input with example={candidates(model)}"
         )
-    names = fitting[0].split(".")
-    places: list[tuple[str, Block]] = []
-    refused = ""
-    for depth in range(1, len(names) + 1):
-        name = ".".join(names[:depth])
-        module = model.get_submodule(name)
-        within = {id(parameter) for parameter in module.parameters()}
-        if not is_block(module) or (depth < len(names) and all(id(p) in within for p in model.parameters())):
-            continue
-        block = run_alone(module)
-        if isinstance(block, Block) and layers_of(module)[-1][1] is model.get_submodule(fitting[0]):
-            places.append((name, block))
-        elif isinstance(block, str):
-            refused = f"{name} {block}"
+    places = nested(model, fitting[0])
     if not places:
         raise HeadNotFoundError(
-            f"cannot tell the classifier of {type(model).__name__} from its modules: {refused or fitting[0]}; give its name "
-            f"with head=, or one input with example={candidates(model)}"
+            f"cannot tell the classifier of {type(model).__name__} from its modules: no head can stand in for {fitting[0]}; "
+            f"give its name with head=, or one input with example={candidates(model)}"
         )
     (name, block), *others = places
-    return Place(name, block, tuple(f"{n} ({b.in_features} features)" for n, b in others))
+    return Place(name, block, listed(others))
+
+
+def nested(model: nn.Module, layer: str) -> list[tuple[str, Block]]:
+    """The blocks that end in a layer, the outermost first, the layer itself last; none that holds all that the model learns."""
+    parts = layer.split(".")
+    names = [".".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
+    everything = {id(parameter) for parameter in model.parameters()}
+    places: list[tuple[str, Block]] = []
+    for name in names:
+        module = model.get_submodule(name)
+        whole = everything <= {id(parameter) for parameter in module.parameters()}
+        if is_block(module) and (name == layer or not whole) and isinstance(block := run_alone(module), Block):
+            last = layers_of(module)[-1][1]
+            places += [(name, block)] if last is model.get_submodule(layer) else []
+    return places
+
+
+def listed(places: list[tuple[str, Block]]) -> tuple[str, ...]:
+    """Places for a person to read."""
+    return tuple(f"{name} ({block.in_features} features)" for name, block in places)
 
 
 def _outputs_of(layer: nn.Module) -> int:

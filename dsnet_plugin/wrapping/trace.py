@@ -98,9 +98,9 @@ class Trace:
         return [other for other in self.calls if call.holds(other)]
 
 
-class _Recorder(TorchDispatchMode):
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, into: Trace) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.into = into
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -154,9 +154,7 @@ def trace(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) ->
                     lambda module, args, kwargs, name=name: open_call(name, module, args, kwargs), with_kwargs=True
                 )
             )
-            handles.append(
-                module.register_forward_hook(lambda module, _args, output: close_call(module, output))
-            )
+            handles.append(module.register_forward_hook(lambda module, _args, output: close_call(module, output)))
         with _Recorder(seen):
             seen.output = model(*args, **kwargs)
     finally:
