@@ -124,7 +124,7 @@ class DisentangleHead(nn.Module):
         self.config = config or DisentangleConfig()
         width = self.config.narrow_to or in_features
         self._check_size(width)
-        self.narrow: nn.Module = nn.Linear(in_features, width) if self.config.narrow_to else nn.Identity()
+        self.narrow = nn.Linear(in_features, width) if self.config.narrow_to else None
         self.p_er = Projector(width, self.config.bottleneck)
         self.p_ei = Projector(width, self.config.bottleneck)
         self.restorer = Restorer(width)
@@ -172,7 +172,7 @@ class DisentangleHead(nn.Module):
             raise ShapeError(f"h has shape {tuple(h.shape)}; this head expects (N, {self.in_features})")
         if self.training and h.shape[0] < 2:
             raise ShapeError("a training batch of 1: batch statistics need at least 2 rows; use drop_last=True")
-        h = self.narrow(h)
+        h = h if self.narrow is None else self.narrow(h)
         z_er = self.p_er(h)
         logits: Tensor = self.classifier(z_er)
         if labels is None:
@@ -237,7 +237,7 @@ class DisentangleHead(nn.Module):
             return torch.zeros_like(z_ei)
         if neutral.dim() != 2 or neutral.shape[1] != self.in_features:
             raise ShapeError(f"neutral has shape {tuple(neutral.shape)}; expected (N or K, {self.in_features})")
-        neutral = self.narrow(neutral)
+        neutral = neutral if self.narrow is None else self.narrow(neutral)
         if index is None:
             if neutral.shape[0] != rows:
                 raise ShapeError(

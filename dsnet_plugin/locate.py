@@ -16,6 +16,7 @@ from dsnet_plugin.slot import HeadSlot
 from dsnet_plugin.wrapping.blocks import Block, layers_of, run_alone
 from dsnet_plugin.wrapping.dry_run import untouched
 from dsnet_plugin.wrapping.inputs import inputs_of
+from dsnet_plugin.wrapping.replace import check_whole
 from dsnet_plugin.wrapping.search import as_named, candidates, in_trace, in_tree, listed, nested
 from dsnet_plugin.wrapping.timm import heads_of, is_timm
 from dsnet_plugin.wrapping.trace import Trace, trace
@@ -64,11 +65,14 @@ def locate(model: nn.Module, head: str | None = None, example: Any = None, num_c
 
     Raises:
         HeadNotFoundError: no such name (with near misses), or no way to tell (with the candidates).
+        WrapError: without an example, a model that keeps a part of the classifier elsewhere, too; or one without a forward.
     """
     if head is not None:
         location = _named(model, head)
         if example is not None:
             as_named(_pass(model, example), head)
+        else:
+            check_whole(model, head)
         return location
     if is_timm(model):
         return Location(*heads_of(model, example), told_by="timm's get_classifier()")
@@ -82,6 +86,7 @@ def locate(model: nn.Module, head: str | None = None, example: Any = None, num_c
         place, told_by = in_trace(_pass(model, example), num_classes), BY_EXAMPLE
     elif num_classes is not None:
         place, told_by = in_tree(model, num_classes), BY_TREE
+        check_whole(model, place.name)
     else:
         raise HeadNotFoundError(
             f"cannot tell the classifier of {type(model).__name__}: give the number of classes with num_classes=, its name "
@@ -142,7 +147,7 @@ def block_at(model: nn.Module, name: str) -> Block:
         raise HeadNotFoundError(f"{type(model).__name__} has no module {name!r}{hint}{candidates(model)}")
     block = run_alone(modules[name])
     if isinstance(block, str):
-        raise HeadNotFoundError(f"{name} {block}{candidates(model)}")
+        raise HeadNotFoundError(f"no head can stand in for {name}, which {block}{candidates(model)}")
     return block
 
 

@@ -159,7 +159,9 @@ class StrippedHead(_InPlace):
         """Features (N, D) to logits (N, num_classes); raises :class:`WrapError` in training mode."""
         if self.training:
             raise WrapError("this model was stripped for inference: call eval(); to train on, keep the wrapped model")
-        return self.scores(self.classifier(self.p_er(self.narrow(self.rows(h)))), h)
+        rows = self.rows(h)
+        rows = rows if self.narrow is None else self.narrow(rows)
+        return self.scores(self.classifier(self.p_er(rows)), h)
 
 
 class HeadBehind(nn.Module):

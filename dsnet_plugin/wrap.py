@@ -6,6 +6,7 @@ The head takes the classifier's place in the module tree and is no hook, so that
 
 import copy
 import logging
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,6 +25,7 @@ from dsnet_plugin.wrapping.status import Status
 from dsnet_plugin.wrapping.trace import tensors
 
 log = logging.getLogger("dsnet_plugin")
+_confirming = threading.Lock()
 
 
 class WrappedModel(nn.Module):
@@ -42,8 +44,7 @@ class WrappedModel(nn.Module):
         self._slot = (slot,)
         self._replaced = (dict(replaced),)
         self._inputs = inputs_of(bare(model))
-        # A list, which the replicas of DataParallel share: the first forward pass empties it.
-        self._unconfirmed = [location] if location.told_by == BY_TREE else []
+        self._unconfirmed = (location,) if location.told_by == BY_TREE else ()
         self.training = model.training
 
     @property
@@ -259,9 +260,15 @@ def attach(model: nn.Module, head: DisentangleHead, location: Location | str) ->
 
 @_disable_dynamo
 def _confirm(wrapped: WrappedModel, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    for location in list(wrapped._unconfirmed):
-        confirm(wrapped.model, location, wrapped._slot[0], args, kwargs)
-        wrapped._unconfirmed.clear()
+    if getattr(wrapped, "_is_replica", False):
+        raise WrapError(
+            f"{wrapped.location.name} is taken for the classifier until a first forward pass confirms it, which no replica of "
+            "DataParallel can do: run the model once before, or give wrap() an example= or head="
+        )
+    with _confirming:  # other threads wait here
+        for location in wrapped._unconfirmed:
+            confirm(wrapped.model, location, wrapped._slot[0], args, kwargs)
+        wrapped._unconfirmed = ()
 
 
 def _blank(model: nn.Module) -> WrappedModel:

@@ -4,10 +4,10 @@ from torch import nn
 
 from dsnet_plugin.errors import ShapeError
 from dsnet_plugin.head import DisentangleHead
-from dsnet_plugin.locate import BY_EXAMPLE, Location, block_at
+from dsnet_plugin.locate import Location, block_at
 from dsnet_plugin.slot import HeadBehind, HeadSlot
 from dsnet_plugin.wrapping.blocks import Block
-from dsnet_plugin.wrapping.replace import check_whole, put
+from dsnet_plugin.wrapping.replace import put
 
 
 def place(
@@ -26,7 +26,6 @@ def place(
     Raises:
         HeadNotFoundError: no such place in this model.
         ShapeError: the head has another width than the features.
-        WrapError: the model keeps a part of the classifier elsewhere, too.
     """
     if head.in_features != location.in_features:
         raise ShapeError(
@@ -41,9 +40,6 @@ def place(
             f"the head takes {head.in_features} features and {location.name} of this {type(model).__name__} is given "
             f"{' and '.join(map(str, widths))}"
         )
-    if location.told_by != BY_EXAMPLE:
-        for name in location.names:
-            check_whole(model, name)
     replaced = {name: model.get_submodule(name) for name in location.names}
     numbers = [p for module in (*replaced.values(), model) for p in module.parameters() if p.is_floating_point()]
     head = head.to(numbers[0].device, numbers[0].dtype) if numbers else head

@@ -74,7 +74,7 @@ def as_named(seen: Trace, name: str) -> None:
         examine(seen, calls[0]) if len(calls) == 1 else f"is called {len(calls)} times in a forward pass, not once"
     )
     if isinstance(problem, str):
-        raise HeadNotFoundError(f"{name} {problem}{candidates(seen.model)}")
+        raise HeadNotFoundError(f"no head can stand in for {name}, which {problem}{candidates(seen.model)}")
 
 
 def _outputs(seen: Trace, standing: tuple[nn.Module, Block] | None) -> list[_Output]:
