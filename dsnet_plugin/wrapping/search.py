@@ -102,6 +102,8 @@ def _outputs(seen: Trace, standing: tuple[nn.Module, Block] | None) -> list[_Out
             result.numel() == call.output.numel() and len(result) == len(call.output) for result in results
         ):
             block = f"gives {tuple(call.output.shape)}, of which the model returns a part or a mean"
+        if isinstance(block, Block) and call.module is not here and isinstance(alone := run_alone(call.module), str):
+            block = alone  # it takes one row in this model alone, such as a map of one pixel
         if isinstance(block, Block):
             outer.places.append((call, block))
         else:

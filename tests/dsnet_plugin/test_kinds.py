@@ -97,7 +97,8 @@ def test_outputs_keep_their_type_their_shape_and_their_kind(kind, way, rows):
     assert type(after) is type(before)
     assert made.scores(after).shape == made.scores(before).shape == (rows, CLASSES)
     if isinstance(before, tuple | dict):
-        pairs = zip(before.values(), after.values()) if isinstance(before, dict) else zip(before, after)
+        values = (before.values(), after.values()) if isinstance(before, dict) else (before, after)
+        pairs = zip(*values, strict=True)
         assert all(a.shape == b.shape for a, b in pairs)
     seen = []
     handle = model.head.register_forward_hook(lambda _, inputs, output: seen.append(output))
@@ -186,7 +187,7 @@ def test_scores_of_each_frame_are_refused_and_never_pooled_over_another_axis(poo
 def test_two_tasks_are_not_guessed_between():
     refused(EmotionAndAge(), HeadNotFoundError, "emotion, age give its outputs", example=speech(), num_classes=7)
     model = wrap(EmotionAndAge(), num_classes=7)  # age is at the end of the tree
-    with pytest.raises(HeadNotFoundError, match="age was taken for the classifier.*emotion, age give its outputs"):
+    with pytest.raises(HeadNotFoundError, match=r"age was taken for the classifier.*emotion, age give its outputs"):
         model(speech(3))
     assert model.unwrap()(speech(3))[1].shape == (3,)
 

@@ -88,7 +88,7 @@ def test_a_place_that_is_not_confirmed_yet_is_refused_in_a_replica():
 
 def test_an_index_that_data_parallel_would_deal_out_apart_from_its_references_is_refused(model):
     (replica,) = replicas_of(model, 1)
-    with pytest.raises(WrapError, match="DataParallel deals out the references apart.*DistributedDataParallel"):
+    with pytest.raises(WrapError, match=r"DataParallel deals out the references apart.*DistributedDataParallel"):
         replica(speech(3), labels=Y[:3], neutral=speech(2), neutral_index=torch.tensor([0, 1, 0]))
 
 
