@@ -108,7 +108,7 @@ def neutral(
     frames: Frames = 200,
     epochs: Epochs = 20,
     groups: Groups = "0,1,2,3,4,5",
-    seeds: Seeds = "0,1,2",
+    seeds: Seeds = "0,1",
 ) -> None:
     """Compares the statistics that the neutral pass may use, on a linear layer with batch norm over log-mel statistics."""
     wanted = [{"method": "dsnet", "neutral": choice, "encoder": "linear", "dropout": 0.0} for choice in CHOICES]
