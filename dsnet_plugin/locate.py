@@ -7,7 +7,6 @@ such as "the last linear layer".
 
 import copy
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from dsnet_plugin.errors import HeadNotFoundError
+from dsnet_plugin.modes import eval_mode
 
 
 @dataclass(frozen=True)
@@ -150,18 +150,6 @@ def set_module(model: nn.Module, name: str, module: nn.Module) -> None:
     setattr(model.get_submodule(parent), leaf, module)
 
 
-@contextmanager
-def _eval_mode(model: nn.Module) -> Iterator[None]:
-    """Eval mode inside; each module's own mode after."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.train(mode)  # from the top down; some forget what they kept for eval mode when told to train
-
-
 def _probed(model: nn.Module, example: Any, num_classes: int | None) -> Location:
     calls: list[tuple[str, nn.Module, Any, Any]] = []
     handles = [
@@ -174,7 +162,7 @@ def _probed(model: nn.Module, example: Any, num_classes: int | None) -> Location
         if name and not any(module.children())
     ]
     try:
-        with torch.no_grad(), _eval_mode(model):
+        with torch.no_grad(), eval_mode(model):
             output = model(**example) if isinstance(example, Mapping) else model(example)
     finally:
         for handle in handles:

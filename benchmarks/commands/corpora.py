@@ -7,11 +7,12 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from benchmarks.commands.corpus_options import CorpusRoot, Correlation, open_corpus
+from benchmarks.commands.corpus_options import CorpusRoot, Correlation, corpus_spec
 from benchmarks.corpora import CORPORA
 from benchmarks.corpora.cards import corpus_card, corpus_report, corpus_summary, known_corpora
 from benchmarks.corpora.sources import SOURCES
 from benchmarks.errors import CorpusError, FetchError
+from benchmarks.grid.plan import open_corpus
 
 
 class _ShowUnlessNamed(TyperGroup):
@@ -59,7 +60,7 @@ def show(
     elif root is None and name in CORPORA and name != "synthetic":
         typer.echo(corpus_card(CORPORA[name]))
     else:
-        typer.echo(corpus_report(open_corpus(name, root, correlation)))
+        typer.echo(corpus_report(open_corpus(corpus_spec(name, root, correlation))))
 
 
 @app.command()

@@ -1,12 +1,13 @@
-"""The options that name a corpus, and the corpus they open."""
+"""The options that name a corpus, and what they say of it."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from benchmarks.corpora import CORPORA, Corpus, load_or_generate
+from benchmarks.corpora import CORPORA
 from benchmarks.errors import CorpusError
+from benchmarks.grid.spec import CorpusSpec
 
 CorpusRoot = Annotated[
     Path | None,
@@ -20,11 +21,11 @@ Correlation = Annotated[
 ]
 
 
-def open_corpus(name: str, root: Path | None, correlation: float | None) -> Corpus:
-    """The corpus on disk; the synthetic one is generated first where it is not there.
+def corpus_spec(name: str, root: Path | None, correlation: float | None) -> CorpusSpec:
+    """The corpus that the options name.
 
     Raises:
-        CorpusError: an unknown name, no root, a correlation for a real corpus, or nothing of the corpus in the folder.
+        CorpusError: a known corpus without its root, or a correlation for a real corpus.
     """
     if name != "synthetic" and correlation is not None:
         raise CorpusError(f"--correlation goes with --corpus synthetic alone, not with {name}")
@@ -32,5 +33,4 @@ def open_corpus(name: str, root: Path | None, correlation: float | None) -> Corp
         raise CorpusError(
             f"--corpus {name} needs --root with its folder; 'dsnet corpora {name}' says what is expected in it"
         )
-    options = {} if correlation is None else {"correlation": correlation}
-    return load_or_generate(name, root, **options)  # an unknown name has its error there
+    return CorpusSpec(name, name, root, () if correlation is None else (("correlation", correlation),))

@@ -9,7 +9,8 @@ import typer
 from benchmarks.data.features import read_audio
 from benchmarks.deploy.recogniser import Recogniser, missing_band, most_probable
 from benchmarks.errors import AudioError, RunError
-from benchmarks.output.markdown import markdown
+from benchmarks.output.formats import terminal
+from benchmarks.output.table import Table
 
 
 def predict(
@@ -27,7 +28,7 @@ def predict(
 
     \b
     Example:
-      dsnet predict runs/synthetic-seed0/dsnet/fold-00 hello.wav
+      dsnet predict runs/synthetic/synthetic/cnn/dsnet/seed-0/fold-00 hello.wav
     """
     recogniser = Recogniser(checkpoint)
     if recogniser.needs_neutral and neutral is None:
@@ -53,7 +54,7 @@ def predict(
         typer.echo(json.dumps(predictions, indent=2))
     elif predictions:
         rows = [[p["file"], p["emotion"], *(f"{v:.3f}" for v in p["probabilities"].values())] for p in predictions]
-        typer.echo(markdown(["file", "emotion", *recogniser.classes], rows, left=2))
+        typer.echo(terminal(Table(["file", "emotion", *recogniser.classes], rows, left=2)))
     for line in broken:
         typer.echo(f"dsnet: {line}", err=True)
     if broken:

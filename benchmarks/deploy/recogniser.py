@@ -10,6 +10,7 @@ from torch import Tensor
 from backbones import SAMPLE_RATE, log_mel
 from benchmarks.data import collate
 from benchmarks.data.features import cut_waveform
+from benchmarks.methods import Batch
 from benchmarks.training import load_model
 
 
@@ -28,9 +29,9 @@ class Recogniser:
 
     def __init__(self, checkpoint: Path) -> None:
         self.method, self.record = load_model(checkpoint)
-        self.name: str = self.record["method"]
-        self.classes: list[str] = self.record["classes"]
-        self.max_frames: int = self.record["max_frames"]
+        self.name: str = self.record.method
+        self.classes: list[str] = self.record.classes
+        self.max_frames: int = self.record.max_frames
         self.needs_neutral = self.method.neutral_in_inference
 
     def probabilities(self, waveform: Tensor, neutral: Tensor | None = None) -> dict[str, float]:
@@ -45,7 +46,7 @@ class Recogniser:
             found = self.method.spaces(**self._batch(waveform, neutral))
         return {name: features[0] for name, features in found.items()}
 
-    def _batch(self, waveform: Tensor, neutral: Tensor | None) -> dict[str, Any]:
+    def _batch(self, waveform: Tensor, neutral: Tensor | None) -> Batch:
         return {"inputs": self._inputs(waveform)} | ({} if neutral is None else {"neutral": self._inputs(neutral)})
 
     def _inputs(self, waveform: Tensor) -> Any:
