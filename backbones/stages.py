@@ -1,7 +1,6 @@
 """The inner stages of an encoder, for methods that read from within it or act there."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -12,6 +11,7 @@ from backbones.cnn import CNNEncoder
 from backbones.frontend import NUM_MEL_BINS
 from backbones.hf_encoder import HFEncoder
 from backbones.timm_encoder import MIN_FRAMES, TimmEncoder
+from dsnet_plugin.modes import eval_mode
 
 MAX_STAGES = 4
 """As many as the paper's encoder has blocks."""
@@ -129,25 +129,13 @@ def _shapes(encoder: nn.Module, modules: Sequence[nn.Module]) -> dict[nn.Module,
 
     hooks = [module.register_forward_hook(keep) for module in modules]
     try:
-        with _in_eval_mode(encoder), torch.no_grad():
+        with eval_mode(encoder), torch.no_grad():
             device = next(encoder.parameters()).device
             encoder(torch.zeros(1, 3, MIN_FRAMES, NUM_MEL_BINS, device=device))
     finally:
         for hook in hooks:
             hook.remove()
     return shapes
-
-
-@contextmanager
-def _in_eval_mode(module: nn.Module) -> Iterator[None]:
-    """Eval mode for a while; then each part has the mode that it had."""
-    modes = {part: part.training for part in module.modules()}
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes.items():
-            part.training = training
 
 
 def _transformer_layers(model: Any) -> list[nn.Module]:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from backbones.frontend import NUM_MEL_BINS
 from dsnet_plugin.errors import ConfigError, DSNetError, ShapeError
+from dsnet_plugin.modes import eval_mode
 
 MIN_FRAMES = 32
 """Of every input. 32 and an odd number of frames are tried when a model is made, to see whether it takes any size."""
@@ -79,13 +80,8 @@ class TimmEncoder(nn.Module):
 
     def _try(self, frames: int) -> tuple[int, ...]:
         """The shape of the features of one input of zeros; leaves mode and statistics as they were."""
-        training = self.training
-        self.eval()
-        try:
-            with torch.no_grad():
-                return tuple(self(torch.zeros(1, 3, frames, NUM_MEL_BINS)).shape)
-        finally:
-            self.train(training)
+        with eval_mode(self), torch.no_grad():
+            return tuple(self(torch.zeros(1, 3, frames, NUM_MEL_BINS)).shape)
 
     def _takes_any_size(self) -> bool:
         try:

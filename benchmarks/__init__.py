@@ -13,6 +13,6 @@ From the top to the bottom; a room imports from itself and from those below it, 
 - ``data``: audio as features, a corpus in memory, the batches of one side of a fold.
 - ``methods``: the methods under comparison, one file each.
 - ``corpora``: folders on disk as utterances, one file a corpus.
-- ``output``: whole files, Markdown tables, the environment of a result.
+- ``output``: whole files, typed JSON, tables and their formats, the environment of a result.
 - ``presets``: the specifications that come with the package.
 """

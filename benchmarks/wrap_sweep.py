@@ -18,7 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.output.markdown import markdown
+from benchmarks.output.formats import terminal
+from benchmarks.output.table import Table
 from dsnet_plugin import DisentangleConfig, Location, locate, wrap
 
 NUM_CLASSES = 4
@@ -285,7 +286,9 @@ def main() -> int:
         print(f"{len(rows):3} {kind} {name}: {row.error or 'ok'}", file=sys.stderr, flush=True)
         gc.collect()
     print(
-        markdown(["family", "model", "the head's place", "result", "D", "seconds"], [r.cells() for r in rows], left=4)
+        terminal(
+            Table(["family", "model", "the head's place", "result", "D", "seconds"], [r.cells() for r in rows], left=4)
+        )
     )
     parts = []
     for kind, its_rows in total.items():

@@ -33,8 +33,11 @@ SMALLER = {
 
 # What a block of commands leaves behind, by its first.
 LEFT = {
-    "dsnet corpora": ["runs/ravdess-seed0/report/report.html", "runs/ravdess-seed0/dsnet/fold-00/model.onnx"],
-    "dsnet corpora manifest --root my.csv": ["runs/manifest-seed0/summary.json"],
+    "dsnet corpora": [
+        "runs/ravdess/report/report.html",
+        "runs/ravdess/ravdess/cnn/dsnet/seed-0/fold-00/model.onnx",
+    ],
+    "dsnet corpora manifest --root my.csv": ["runs/manifest/summary.json"],
     "dsnet benchmark quick --jobs 2": ["runs/cross/report/report.html"],
     "dsnet benchmark cpu --root ravdess=~/data/ravdess --root nemo=~/data/nemo --jobs 2": [
         "runs/cpu/report/report.html"

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from benchmarks.commands.choices import Device
+from benchmarks.commands.choices import Device, Jobs
+from benchmarks.commands.grid_run import compute_and_tell
 from benchmarks.errors import RunError
 from benchmarks.grid.executors import EXECUTORS
-from benchmarks.grid.run import run_suite
 from benchmarks.grid.spec import presets, read_spec
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
@@ -29,7 +29,7 @@ def benchmark(
             "--set", help="KEY=VALUE of the specification, such as epochs=10 or folds=0,1.", metavar="KEY=VALUE"
         ),
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Cells side by side, also several on one GPU.")] = 1,
+    jobs: Jobs = 1,
     executor: Annotated[
         str, typer.Option(help=f"One of {', '.join(EXECUTORS)}; RAY_ADDRESS or DASK_SCHEDULER_ADDRESS name a cluster.")
     ] = "loky",
@@ -53,7 +53,7 @@ def benchmark(
       dsnet benchmark cpu --root ravdess=~/data/ravdess --root nemo=~/data/nemo --set folds=0
     """
     out = out or Path("runs") / Path(spec).stem
-    outcome = run_suite(
+    compute_and_tell(
         read_spec(spec, _pairs("--root", root, Path), _pairs("--set", change, _value)),
         out,
         jobs,
@@ -61,23 +61,17 @@ def benchmark(
         None if time_budget is None else _seconds(time_budget),
         device.value,
         skip_problems,
-        say=typer.echo,
     )
-    if outcome.lines:
-        typer.echo(f"dsnet report {out} makes tables, figures and a page of it")
-    if outcome.failed:
-        folder, reason = next(iter(outcome.failed.items()))
-        raise RunError(f"{len(outcome.failed)} cells failed, such as {folder}: {reason}")
 
 
 def _pairs(option: str, entries: Sequence[str] | None, convert: Any) -> dict[str, Any]:
-    found = {}
+    pairs = {}
     for entry in entries or ():
         key, equals, value = entry.partition("=")
         if not (key and equals and value):
             raise RunError(f"{option} {entry}: expected NAME=VALUE, such as {option} {key or 'name'}=...")
-        found[key] = convert(value)
-    return found
+        pairs[key] = convert(value)
+    return pairs
 
 
 def _value(text: str) -> Any:

@@ -33,3 +33,6 @@ class MissingNeutral(str, Enum):
 
 Backbone = Annotated[str, typer.Option(help=f"The encoder, one of {', '.join(list_encoders())}.")]
 """The encoder, by name."""
+
+Jobs = Annotated[int, typer.Option(min=1, help="Cells side by side, also several on one GPU.")]
+"""How many cells are computed at a time."""

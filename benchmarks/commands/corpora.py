@@ -7,11 +7,12 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from benchmarks.commands.corpus_options import CorpusRoot, Correlation, LabelWords, open_corpus
+from benchmarks.commands.corpus_options import CorpusRoot, Correlation, LabelWords, corpus_spec
 from benchmarks.corpora import CORPORA, Corpus
 from benchmarks.corpora.cards import corpus_card, corpus_report, corpus_summary, known_corpora
 from benchmarks.corpora.sources import SOURCES
 from benchmarks.errors import CorpusError, FetchError
+from benchmarks.grid.plan import open_corpus
 from benchmarks.output.printable import printable_lines
 
 
@@ -68,7 +69,7 @@ def show(
     elif root is None and name in CORPORA and name != "synthetic":
         typer.echo(corpus_card(CORPORA[name]))
     else:
-        corpus = open_corpus(name, root, correlation, words)
+        corpus = open_corpus(corpus_spec(name, root, correlation, words))
         typer.echo(corpus_report(corpus))
         if not corpus.utterances:
             raise CorpusError(f"nothing in {corpus.root} can be used; the lines above say why")

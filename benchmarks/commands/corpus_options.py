@@ -1,4 +1,4 @@
-"""The options that name a corpus, and the corpus they open."""
+"""The options that name a corpus, and what they say of it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.corpora import CORPORA, Corpus, load_or_generate
+from benchmarks.corpora import CORPORA
 from benchmarks.errors import CorpusError
+from benchmarks.grid.spec import CorpusSpec
 
 CorpusRoot = Annotated[
     Path | None,
@@ -31,12 +32,13 @@ LabelWords = Annotated[
 ]
 
 
-def open_corpus(name: str, root: Path | None, correlation: float | None, words: Sequence[str] | None = None) -> Corpus:
-    """The corpus on disk; the synthetic one is generated first where it is not there.
+def corpus_spec(
+    name: str, root: Path | None, correlation: float | None, words: Sequence[str] | None = None
+) -> CorpusSpec:
+    """The corpus that the options name.
 
     Raises:
-        CorpusError: an unknown name, no root, a correlation for a real corpus, words for another corpus than a manifest, or
-            nothing of the corpus in the folder.
+        CorpusError: a known corpus without its root, a correlation for a real corpus, or a word that means two things.
     """
     if name != "synthetic" and correlation is not None:
         raise CorpusError(f"--correlation goes with --corpus synthetic alone, not with {name}")
@@ -44,10 +46,10 @@ def open_corpus(name: str, root: Path | None, correlation: float | None, words: 
         raise CorpusError(
             f"--corpus {name} needs --root with its folder; 'dsnet corpora {name}' says what is expected in it"
         )
-    options = {} if correlation is None else {"correlation": correlation}
     meanings: dict[str, str] = {}
     for entry in words or ():
         word, sign, label = entry.partition("=")
         if not sign or meanings.setdefault(word, label) != label:
             raise CorpusError(f"--map {entry}: expected WORD=LABEL, each word once, as in --map gioia=happy")
-    return load_or_generate(name, root, meanings, **options)  # an unknown name has its error there
+    options = () if correlation is None else (("correlation", correlation),)
+    return CorpusSpec(name, name, root, options, tuple(sorted(meanings.items())))

@@ -20,7 +20,7 @@ def demo(
 
     \b
     Example:
-      dsnet demo runs/synthetic-seed0/dsnet/fold-00
+      dsnet demo runs/synthetic/synthetic/cnn/dsnet/seed-0/fold-00
     """
     try:
         from benchmarks.deploy.demo_page import serve

@@ -23,6 +23,6 @@ def export(
 
     \b
     Example:
-      dsnet export runs/synthetic-seed0/dsnet/fold-00 --format onnx
+      dsnet export runs/synthetic/synthetic/cnn/dsnet/seed-0/fold-00 --format onnx
     """
     typer.echo(str(export_model(checkpoint, form, out)))

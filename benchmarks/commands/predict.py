@@ -11,8 +11,9 @@ from benchmarks.data.audio import audio_blocks, read_audio
 from benchmarks.deploy.recogniser import Recogniser, missing_band
 from benchmarks.deploy.timeline import Answer, listen, most_probable, write_timeline
 from benchmarks.errors import RunError
-from benchmarks.output.markdown import markdown
+from benchmarks.output.formats import terminal
 from benchmarks.output.printable import printable
+from benchmarks.output.table import Table
 from dsnet_plugin import DSNetError
 
 
@@ -41,7 +42,7 @@ def predict(
 
     \b
     Example:
-      dsnet predict runs/synthetic-seed0/dsnet/fold-00 hello.wav
+      dsnet predict runs/synthetic/synthetic/cnn/dsnet/seed-0/fold-00 hello.wav
     """
     recogniser = Recogniser(checkpoint)
     if recogniser.needs_neutral and neutral is None:
@@ -66,7 +67,7 @@ def predict(
         typer.echo(json.dumps([{"file": str(file), **answer.record()} for file, answer in answers.items()], indent=2))
     elif answers:
         rows = [[printable(file), *_row(answer, recogniser.classes)] for file, answer in answers.items()]
-        typer.echo(markdown(["file", "emotion", *recogniser.classes], rows, left=2))
+        typer.echo(terminal(Table(["file", "emotion", *recogniser.classes], rows, left=2)))
     for line in broken:
         typer.echo(f"dsnet: {printable(line)}", err=True)
     if broken:

@@ -3,18 +3,21 @@
 import json
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 import typer
 from tqdm import tqdm
 
 from benchmarks.commands.choices import Backbone, Device
+from benchmarks.cost.complexity import NUM_SPEAKERS
 from benchmarks.cost.ratios import bf16_gain, stripped_cost
 from benchmarks.cost.speed import measure_speed
-from benchmarks.cost.timed_method import NUM_SPEAKERS
+from benchmarks.cost.speed_record import SpeedRecord
 from benchmarks.methods import METHODS, method_class
-from benchmarks.output.markdown import markdown
+from benchmarks.output.formats import terminal
+from benchmarks.output.table import Table
+from benchmarks.output.typed_json import to_json
 from benchmarks.training.device import resolve_precision
 
 
@@ -71,12 +74,12 @@ def speed(
         )
         if out is not None:
             with out.open("a", encoding="utf-8") as lines:
-                lines.write(json.dumps(records[-1]) + "\n")
+                lines.write(json.dumps(to_json(records[-1])) + "\n")
     typer.echo(_table(records))
-    environment = records[-1]["environment"]
+    environment = records[-1].environment
     typer.echo(
-        f"\n{backbone}, batches of {batch_size} by {NUM_SPEAKERS} speakers, {max_frames} frames, {records[-1]['precision']}, "
-        f"{environment['device']}, {environment['threads']} threads; medians of {rounds} rounds"
+        f"\n{backbone}, batches of {batch_size} by {NUM_SPEAKERS} speakers, {max_frames} frames, {records[-1].precision}, "
+        f"{environment.device}, {environment.threads} threads; medians of {rounds} rounds"
     )
     where = torch.device("cpu" if device is Device.cpu or not torch.cuda.is_available() else "cuda")
     if backbone == "cnn" and resolve_precision("auto", where) == "bf16":
@@ -86,23 +89,23 @@ def speed(
     typer.echo(f"a wrapped and stripped model infers in {cost:.3f} times the bare model's time, in fp32")
 
 
-def _table(records: list[dict[str, Any]]) -> str:
+def _table(records: list[SpeedRecord]) -> str:
     rows = []
     for record in records:
-        training, inference = record["training"], record["inference"]
+        training, inference = record.training, record.inference
         rows.append(
             [
-                record["method"],
-                f"{training['samples_per_second']:.1f}",
-                f"{training['times_baseline']:.2f}",
-                f"{100 * training['outside_share']:.1f}%",
-                f"{training['statistics_steps']:.1f} steps",
-                f"{100 * training['matmul_share']:.0f}%",
-                f"{training['peak_bytes'] / 2**20:,.0f} MiB",
-                f"{inference['latency_ms']:.1f} ms",
-                f"{inference['samples_per_second']:.1f}",
-                f"{inference['times_baseline']:.2f}",
-                f"{inference['peak_bytes'] / 2**20:,.0f} MiB",
+                record.method,
+                f"{training.samples_per_second:.1f}",
+                f"{training.times_baseline:.2f}",
+                f"{100 * training.outside_share:.1f}%",
+                f"{training.statistics_steps:.1f} steps",
+                f"{100 * training.matmul_share:.0f}%",
+                f"{training.peak_bytes / 2**20:,.0f} MiB",
+                f"{inference.latency_ms:.1f} ms",
+                f"{inference.samples_per_second:.1f}",
+                f"{inference.times_baseline:.2f}",
+                f"{inference.peak_bytes / 2**20:,.0f} MiB",
             ]
         )
     header = [
@@ -118,4 +121,4 @@ def _table(records: list[dict[str, Any]]) -> str:
         "times baseline",
         "peak",
     ]
-    return markdown(header, rows)
+    return terminal(Table(header, rows))

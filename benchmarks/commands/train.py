@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.commands.choices import Backbone, Device, MissingNeutral, Precision
-from benchmarks.commands.corpus_options import CorpusRoot, Correlation, LabelWords, open_corpus
-from benchmarks.grid.one_corpus import run
+from benchmarks.commands.choices import Backbone, Device, Jobs, MissingNeutral, Precision
+from benchmarks.commands.corpus_options import CorpusRoot, Correlation, LabelWords, corpus_spec
+from benchmarks.commands.grid_run import compute_and_tell
+from benchmarks.grid.spec import one_corpus
 from benchmarks.methods import METHODS
-from benchmarks.training import TrainingSettings
 
 
 def train(
@@ -38,34 +38,26 @@ def train(
     ] = False,
     correlation: Correlation = None,
     words: LabelWords = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Results, checkpoints, curves.  [default: runs/CORPUS-seedSEED]")
-    ] = None,
+    jobs: Jobs = 1,
+    out: Annotated[Path | None, typer.Option(help="Results, checkpoints, curves.  [default: runs/CORPUS]")] = None,
 ) -> None:
     """Trains and scores by leaving one speaker out.
 
     The epoch is chosen on a validation speaker, never on the test speaker. Started again, the same command goes on where
-    it was stopped.
+    it was stopped. It is a grid of one corpus, as 'dsnet benchmark' computes it, in the folders
+    OUT/CORPUS/ENCODER/METHOD/seed-S/fold-NN; 'dsnet report OUT' makes tables, figures and a page of it.
 
     \b
     Example:
       dsnet train --corpus ravdess --root ~/data/ravdess --method baseline,dsnet --folds 0 --epochs 3
     """
-    settings = TrainingSettings(
-        encoder=backbone,
-        epochs=epochs,
-        max_frames=max_frames,
-        seed=seed,
-        precision=precision.value,
-        missing_neutral=missing_neutral.value,
-    )
-    run(
-        open_corpus(corpus, root, correlation, words),
-        list(dict.fromkeys(method.split(","))),
-        settings,
-        out or Path("runs") / f"{corpus}-seed{seed}",
-        folds,
-        device.value,
-        skip_problems,
-        say=typer.echo,
-    )
+    spec = corpus_spec(corpus, root, correlation, words)
+    settings = {
+        "epochs": epochs,
+        "max_frames": max_frames,
+        "precision": precision.value,
+        "missing_neutral": missing_neutral.value,
+    }
+    names = method.split(",")
+    grid = one_corpus(spec, names, encoders=[backbone], folds=folds, seeds=[seed], settings=settings)
+    compute_and_tell([grid], out or Path("runs") / corpus, jobs, "loky", None, device.value, skip_problems)

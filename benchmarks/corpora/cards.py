@@ -1,8 +1,9 @@
 """What ``dsnet corpora`` says: what is known of the corpora, and what a folder holds."""
 
 from benchmarks.corpora import CORPORA, EMOTIONS, Corpus, CorpusInfo
-from benchmarks.output.markdown import markdown
+from benchmarks.output.formats import terminal
 from benchmarks.output.printable import printable, printable_lines
+from benchmarks.output.table import Table
 
 _SHOWN = 5
 """Names that are shown of each kind of problem."""
@@ -21,7 +22,7 @@ def known_corpora() -> str:
         ]
         for info in CORPORA.values()
     ]
-    return markdown(["name", "corpus", "language", "utterances", "speakers", "licence"], rows, left=3)
+    return terminal(Table(["name", "corpus", "language", "utterances", "speakers", "licence"], rows, left=3))
 
 
 def corpus_card(info: CorpusInfo) -> str:
@@ -86,6 +87,5 @@ def speakers_table(corpus: Corpus) -> str:
         counts = [sum(utterance.label == emotion for utterance in own) for emotion in EMOTIONS]
         rows.append([speaker, own[0].sex or "?", *map(str, counts), str(len(own))])
     total = [str(count) for count in corpus.counts().values()]
-    return markdown(
-        ["speaker", "sex", *EMOTIONS, "all"], [*rows, ["all", "", *total, str(len(corpus.utterances))]], left=2
-    )
+    foot = [["all", "", *total, str(len(corpus.utterances))]]
+    return terminal(Table(["speaker", "sex", *EMOTIONS, "all"], rows, foot, left=2))

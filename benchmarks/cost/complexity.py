@@ -1,22 +1,19 @@
 """Parameters and MACs of a method in training and in inference: on the paper's CNN as its Table 3 counts, with THOP."""
 
-import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import gcd
-from typing import Any
 
 import torch
-from thop import profile
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from backbones import create_encoder, num_samples
 from backbones.frontend import NUM_MEL_BINS
 from benchmarks.corpora import EMOTIONS
-from benchmarks.methods import Losses, Method, Speakers, create_method, method_class
-from benchmarks.output.markdown import markdown
+from benchmarks.cost.macs import thop_macs, torch_macs
+from benchmarks.methods import Batch, Losses, Method, Speakers, create_method, method_class
+from benchmarks.output.formats import terminal
+from benchmarks.output.table import Table
 from benchmarks.training import TrainingSettings
 
 PAPER_TABLE_3 = {
@@ -28,7 +25,7 @@ PAPER_TABLE_3 = {
 """Parameters (M) and MACs (G) in training, then in inference, as the paper prints them."""
 
 NUM_SPEAKERS = 8
-"""Training speakers of a method that classifies them: IEMOCAP's, with one of ten left out and one to validate."""
+"""Training speakers wherever a method is counted or timed: eight, as in a fold of IEMOCAP's ten."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +39,19 @@ class Complexity:
     """
 
     method: str
+    """The method's name."""
+
     training_parameters: int
+    """Parameters in training."""
+
     training_macs: int
+    """Operations of a training step, forward, for one utterance."""
+
     inference_parameters: int
+    """Parameters of what runs in inference."""
+
     inference_macs: int
+    """Operations of inference for one utterance."""
 
     def in_table_3_units(self) -> tuple[float, float, float, float]:
         """Millions of parameters and giga-MACs, in the columns' order of Table 3."""
@@ -57,11 +63,20 @@ class Complexity:
         )
 
 
-def measure(name: str, encoder: str = "cnn", max_frames: int = 600) -> Complexity:
-    """Counts a method on an encoder, for one utterance of ``max_frames`` frames."""
+def measure(
+    name: str, encoder: str = "cnn", max_frames: int = 600, config: Mapping[str, object] | None = None
+) -> Complexity:
+    """Counts a method on an encoder, for one utterance of ``max_frames`` frames.
+
+    Args:
+        name: of ``METHODS`` or ``VARIANTS``.
+        encoder: a name that :func:`backbones.create_encoder` takes.
+        max_frames: frames of 10 ms.
+        config: the settings in which the method differs from its defaults.
+    """
     speakers = {"num_speakers": NUM_SPEAKERS} if method_class(name).needs_speakers else {}
-    method = create_method(name, create_encoder(encoder), len(EMOTIONS), **speakers).eval()
-    macs = _thop_macs if encoder == "cnn" else _torch_macs
+    method = create_method(name, create_encoder(encoder), len(EMOTIONS), **{**(config or {}), **speakers}).eval()
+    macs = thop_macs if encoder == "cnn" else _torch_macs
     batch = _training_batch(method, max_frames)
     utterance = _rows(method, 1, max_frames, method.neutral_in_inference)
     return Complexity(
@@ -87,7 +102,7 @@ def counts_table(counts: Sequence[Complexity], beside_paper: bool = True) -> str
             row = [f"{own} ({paper:.2f}{unit})" for own, paper, unit in zip(row, printed, "MGMG", strict=True)]
         rows.append([found.method, *row])
     header = ["method", "training params", "training MACs", "inference params", "inference MACs"]
-    return markdown(header, rows)
+    return terminal(Table(header, rows))
 
 
 class _Untrained:
@@ -105,24 +120,12 @@ class _Untrained:
         pass
 
 
-class _Run(nn.Module):
-    """A call of a method as THOP takes it."""
-
-    def __init__(self, method: Method, run: Callable[[Method], object]) -> None:
-        super().__init__()
-        self.method = method
-        self.run = run
-
-    def forward(self) -> None:
-        self.run(self.method)
-
-
-def _train(method: Method, batch: dict[str, Any]) -> None:
+def _train(method: Method, batch: Batch) -> None:
     for phase in method.phases:
         method.training_step(batch, _Untrained(phase))
 
 
-def _training_batch(method: Method, max_frames: int) -> dict[str, Any]:
+def _training_batch(method: Method, max_frames: int) -> Batch:
     """One labelled utterance, or as few as a whole number of the target's utterances goes with."""
     batch_size = TrainingSettings().batch_size
     parts = gcd(batch_size, method.target_rows)
@@ -136,9 +139,9 @@ def _training_batch(method: Method, max_frames: int) -> dict[str, Any]:
     return batch
 
 
-def _rows(method: Method, rows: int, max_frames: int, with_neutral: bool) -> dict[str, Any]:
+def _rows(method: Method, rows: int, max_frames: int, with_neutral: bool) -> Batch:
     """One utterance of each of so many speakers, beside the references that the method chooses."""
-    batch: dict[str, Any] = {"inputs": _silence(method, rows, max_frames)}
+    batch: Batch = {"inputs": _silence(method, rows, max_frames)}
     if with_neutral:
         neutral = [False, *[True] * 8]
         names = [f"speaker {row}" for row in range(rows) for _ in neutral]
@@ -161,14 +164,6 @@ def _parameters(modules: list[nn.Module]) -> int:
     return sum(parameter.numel() for module in modules for parameter in module.parameters())
 
 
-def _thop_macs(method: Method, run: Callable[[Method], object]) -> int:
-    # THOP leaves its counters in the modules. They add up over calls.
-    macs, _ = profile(_Run(copy.deepcopy(method), run), inputs=(), verbose=False)
-    return int(macs)
-
-
 def _torch_macs(method: Method, run: Callable[[Method], object]) -> int:
-    # The counter knows no fused attention of the CPU; in its plain form it is two matrix products.
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        run(method)
-    return int(counter.get_total_flops()) // 2
+    with torch.no_grad():
+        return torch_macs(lambda: run(method))

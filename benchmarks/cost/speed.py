@@ -7,8 +7,10 @@ from typing import Any, Literal
 import torch
 
 from benchmarks.cost.clock import Clock, in_turn, median_ratio
+from benchmarks.cost.speed_record import InferenceSpeed, SpeedRecord, TrainingSpeed
 from benchmarks.cost.timed_method import TimedMethod, random_data
 from benchmarks.errors import RunError
+from benchmarks.methods import Config
 from benchmarks.output.environment import describe
 from benchmarks.training import TrainingSettings
 from benchmarks.training.device import make_accelerator, resolve_precision
@@ -22,7 +24,7 @@ BASELINE = "baseline"
 def measure_speed(
     name: str,
     encoder: str = "cnn",
-    config: dict[str, Any] | None = None,
+    config: Config | None = None,
     batch_size: int = 32,
     max_frames: int = 600,
     precision: str = "auto",
@@ -30,7 +32,7 @@ def measure_speed(
     compile: bool = False,
     rounds: int = 5,
     steps: int | None = None,
-) -> dict[str, Any]:
+) -> SpeedRecord:
     """Measures a method and the baseline in turn, on random features of eight speakers; times are medians over rounds.
 
     Args:
@@ -44,20 +46,6 @@ def measure_speed(
         compile: put the encoder through ``torch.compile``.
         rounds: one more comes first, to warm up.
         steps: training batches a round, of which the first does not count; None for 3 on the CPU and 20 on CUDA.
-
-    Returns:
-        What JSON can hold. In ``training``:
-
-        - ``samples_per_second``: labelled utterances that an epoch takes in;
-        - ``outside_share``: of that time the share outside the steps, see :meth:`TimedMethod.train`;
-        - ``statistics_steps``: training steps that take as long as an epoch's batch-norm statistics, see
-          :func:`benchmarks.training.statistics.fit_statistics`;
-        - ``peak_bytes``: see :meth:`TimedMethod.training_peak`;
-        - ``matmul_share``: multiply-accumulate operations a second, of convolutions and matrix products, forward and
-          backward, over those of a large matrix product of the same precision in the same rounds.
-
-        In ``inference`` ``latency_ms`` of one utterance, and ``samples_per_second`` and ``peak_bytes`` of a batch; features
-        are on the device. ``times_baseline`` is in both the seconds of a batch over the baseline's.
 
     Raises:
         DSNetError: an unknown name, no such device, or fewer utterances, rounds or steps than can be measured.
@@ -78,35 +66,37 @@ def measure_speed(
     if name != BASELINE:
         methods[BASELINE] = TimedMethod(BASELINE, {}, data, fold, settings, accelerator)
     runs: dict[str, Callable[[], Any]] = {key: timed.round for key, timed in methods.items()}
-    found = in_turn({**runs, "matmul": _matmul_rate(where, precision)}, rounds)
-    own, baseline = _columns(found[name]), _columns(found[BASELINE])
+    rounds_of = in_turn({**runs, "matmul": _matmul_rate(where, precision)}, rounds)
+    seconds, baseline = _columns(rounds_of[name]), _columns(rounds_of[BASELINE])
     shares = [
-        methods[name].macs / seconds / rate for seconds, rate in zip(own["training"], found["matmul"], strict=True)
+        methods[name].macs / batch / rate for batch, rate in zip(seconds["training"], rounds_of["matmul"], strict=True)
     ]
-    return {
-        "method": name,
-        "encoder": encoder,
-        "config": methods[name].method.config(),
-        "max_frames": max_frames,
-        "batch_size": batch_size,
-        "precision": precision,
-        "compile": compile,
-        "training": {
-            "samples_per_second": batch_size / statistics.median(own["training"]),
-            "times_baseline": median_ratio(own["training"], baseline["training"]),
-            "outside_share": median_ratio(own["outside"], own["training"]),
-            "statistics_steps": median_ratio(own["statistics"], own["training"]) * STATISTICS_UTTERANCES / batch_size,
-            "matmul_share": statistics.median(shares),
-            "peak_bytes": methods[name].training_peak(),
-        },
-        "inference": {
-            "latency_ms": 1000 * statistics.median(own["latency"]),
-            "samples_per_second": batch_size / statistics.median(own["inference"]),
-            "times_baseline": median_ratio(own["inference"], baseline["inference"]),
-            "peak_bytes": methods[name].inference_peak(),
-        },
-        "environment": describe(where),
-    }
+    return SpeedRecord(
+        method=name,
+        encoder=encoder,
+        config=methods[name].method.config(),
+        max_frames=max_frames,
+        batch_size=batch_size,
+        precision=precision,
+        compile=compile,
+        training=TrainingSpeed(
+            samples_per_second=batch_size / statistics.median(seconds["training"]),
+            times_baseline=median_ratio(seconds["training"], baseline["training"]),
+            outside_share=median_ratio(seconds["outside"], seconds["training"]),
+            statistics_steps=median_ratio(seconds["statistics"], seconds["training"])
+            * STATISTICS_UTTERANCES
+            / batch_size,
+            matmul_share=statistics.median(shares),
+            peak_bytes=methods[name].training_peak(),
+        ),
+        inference=InferenceSpeed(
+            latency_ms=1000 * statistics.median(seconds["latency"]),
+            samples_per_second=batch_size / statistics.median(seconds["inference"]),
+            times_baseline=median_ratio(seconds["inference"], baseline["inference"]),
+            peak_bytes=methods[name].inference_peak(),
+        ),
+        environment=describe(where),
+    )
 
 
 def _matmul_rate(device: torch.device, precision: str) -> Callable[[], float]:
@@ -117,4 +107,4 @@ def _matmul_rate(device: torch.device, precision: str) -> Callable[[], float]:
 
 
 def _columns(rounds: list[dict[str, float]]) -> dict[str, list[float]]:
-    return {key: [own[key] for own in rounds] for key in rounds[0]}
+    return {key: [one[key] for one in rounds] for key in rounds[0]}

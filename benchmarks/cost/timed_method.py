@@ -10,25 +10,22 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from backbones import create_encoder, num_samples
 from backbones.frontend import NUM_MEL_BINS
 from benchmarks.corpora import EMOTIONS, Utterance
 from benchmarks.cost.clock import Clock
+from benchmarks.cost.complexity import NUM_SPEAKERS
+from benchmarks.cost.macs import torch_macs
 from benchmarks.cost.memory import growth, size
-from benchmarks.data import Fold, Side, SpeechData
-from benchmarks.methods import Losses, Step
+from benchmarks.data import Fold, FoldSide, SpeechData
+from benchmarks.methods import Batch, Config, Losses, Step
 from benchmarks.training import TrainingSettings
 from benchmarks.training.adam import AdamStep, make_adam
 from benchmarks.training.device import put_on_device
 from benchmarks.training.fit import make_method, train_epoch, training_step
 from benchmarks.training.statistics import fit_statistics
-
-NUM_SPEAKERS = 8
-"""That are trained on: IEMOCAP's, with one of ten left out and one to validate."""
 
 _TEST_UTTERANCES = 16
 _CALLS = 3
@@ -53,7 +50,7 @@ class TimedMethod:
     def __init__(
         self,
         name: str,
-        config: dict[str, Any],
+        config: Config,
         data: SpeechData,
         fold: Fold,
         settings: TrainingSettings,
@@ -63,12 +60,12 @@ class TimedMethod:
         self.clock = Clock(accelerator.device)
         self.method = make_method(name, config, data, fold, settings)
         put_on_device(self.method, replace(settings, compile=False), accelerator.device)
-        self.side = Side(data, fold.train, self.method, settings.missing_neutral, settings.seed, fold.test)
+        self.side = FoldSide(data, fold.train, self.method, settings.missing_neutral, settings.seed, fold.test)
         self.step = AdamStep(self.method, make_adam(self.method, settings.learning_rate), accelerator)
         self.batch = next(self.side.epoch(1, settings.batch_size))
-        self.macs = self._count_macs()
+        self.macs = torch_macs(self._train_on_batch)
         put_on_device(self.method, settings, accelerator.device)  # the counter does not see into compiled code
-        testing = Side(data, fold.train, self.method, seed=settings.seed)
+        testing = FoldSide(data, fold.train, self.method, seed=settings.seed)
         self.utterance = testing.unlabelled([0])
         self.utterances = testing.unlabelled(range(settings.batch_size))
         self._marks: list[tuple[str, int, Any, Any]] = []
@@ -112,7 +109,7 @@ class TimedMethod:
                 outside[phase].append(self.clock.between(previous, start))
         return sum(map(statistics.median, whole.values())), sum(map(statistics.median, outside.values()))
 
-    def infer(self, batch: dict[str, Any], times: int = 1) -> None:
+    def infer(self, batch: Batch, times: int = 1) -> None:
         """A batch without labels, its tensors ready on the device."""
         self.method.eval()
         with torch.inference_mode(), self.step.accelerator.autocast():
@@ -131,7 +128,7 @@ class TimedMethod:
         held = [self.utterances, [[list(own.parameters()), list(own.buffers())] for own in modules]]
         return size(_tensors(held)) + growth(lambda: self.infer(self.utterances), self.clock.device)
 
-    def _marked(self, batch: dict[str, Any], step: Step) -> Losses:
+    def _marked(self, batch: Batch, step: Step) -> Losses:
         start = self.clock.mark()
         losses = self._learn(batch, step)
         self._marks.append((step.phase, len(batch["labels"]), start, self.clock.mark()))
@@ -146,12 +143,6 @@ class TimedMethod:
     def _compute_statistics(self) -> None:
         self.method.train()
         fit_statistics(self.method, self.side, 1, self.settings, self.step.accelerator, self.settings.batch_size)
-
-    def _count_macs(self) -> int:
-        # The counter knows no fused attention of the CPU; in its plain form it is two matrix products.
-        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-            self._train_on_batch()
-        return int(counter.get_total_flops()) // 2
 
 
 def random_data(settings: TrainingSettings, steps: int, device: torch.device) -> tuple[SpeechData, Fold]:

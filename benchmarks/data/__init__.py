@@ -3,14 +3,14 @@
 What reads audio stays in ``features``, since it needs torchaudio.
 """
 
-from benchmarks.data.batches import Side
+from benchmarks.data.batches import FoldSide
 from benchmarks.data.protocols import PROTOCOLS, Fold, leave_one_group_out, leave_one_speaker_out, select_folds
 from benchmarks.data.speech_data import SpeechData, collate
 
 __all__ = [
     "PROTOCOLS",
     "Fold",
-    "Side",
+    "FoldSide",
     "SpeechData",
     "collate",
     "leave_one_group_out",

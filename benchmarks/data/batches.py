@@ -1,4 +1,9 @@
-"""The batches of one side of a fold, as tensors that a method takes, neutral references with them."""
+"""The batches of one side of a fold, as tensors that a method takes, neutral references with them.
+
+Two numbers name an utterance, here and in the rooms above. Its **index** is its position in the corpus,
+``data.utterances[index]``; folds are lists of indices. Its **place** is its position in one side of a fold,
+``side.indices[place] == index``; batches and neutral references, which see one side alone, are made of places.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -7,15 +12,15 @@ import torch
 from torch import Tensor
 
 from benchmarks.data.speech_data import SpeechData
-from benchmarks.methods import Method, Speakers
+from benchmarks.methods import Batch, Method, Speakers
 
 
-class Side:
+class FoldSide:
     """One side of a fold as a method sees it.
 
     Args:
         data: the whole corpus.
-        indices: the utterances of this side.
+        indices: the utterances of this side, by their indices in the corpus.
         method: says what goes into a batch.
         missing_neutral: what a method that needs references does about training speakers without neutral speech; None for
             a side that is not trained on, where they simply have no reference.
@@ -38,7 +43,7 @@ class Side:
         self.target = list(target)
         self.names = [data.utterances[i].speaker for i in indices]
         self.speakers = sorted(set(self.names))
-        self._place_of = {name: place for place, name in enumerate(self.speakers)}
+        self._speaker_number = {name: number for number, name in enumerate(self.speakers)}
         neutral = [data.neutral[i] for i in indices]
         self.references = None
         if missing_neutral is not None or any(neutral):
@@ -47,11 +52,11 @@ class Side:
             )
             self.references = method.pairing(speakers)
 
-    def training_indices(self, epoch: int) -> list[int]:
-        """The places of this side that may be trained on in an epoch: all but those kept as references."""
+    def training_places(self, epoch: int) -> list[int]:
+        """The places that may be trained on in an epoch: all but those kept as references."""
         return list(range(len(self.indices))) if self.references is None else self.references.training_indices(epoch)
 
-    def epoch(self, epoch: int, batch_size: int) -> Iterator[dict[str, Any]]:
+    def epoch(self, epoch: int, batch_size: int) -> Iterator[Batch]:
         """The batches of one pass in training, in an order drawn from torch's generator.
 
         A last batch of one utterance is left out, since batch statistics need two.
@@ -63,14 +68,14 @@ class Side:
                 continue
             batch = self.batch(places.tolist(), epoch)
             if self.method.needs_speakers:
-                own = [self._place_of[self.names[place]] for place in places.tolist()]
-                batch["speakers"] = torch.tensor(own).to(self.data.device, non_blocking=True)
+                speakers = [self._speaker_number[self.names[place]] for place in places.tolist()]
+                batch["speakers"] = torch.tensor(speakers).to(self.data.device, non_blocking=True)
             if rows := self.method.target_rows:
                 chosen = [target[(number * rows + i) % len(target)] for i in range(rows)]
                 batch["target"] = self.data.inputs(chosen)
             yield batch
 
-    def batch(self, places: Sequence[int], epoch: int = 0) -> dict[str, Any]:
+    def batch(self, places: Sequence[int], epoch: int = 0) -> Batch:
         """The keyword arguments of a method's ``forward`` for these places, in validation."""
         labels = self.data.labels[[self.indices[place] for place in places]]
         return {
@@ -79,7 +84,7 @@ class Side:
             **self._neutral(places, epoch),
         }
 
-    def unlabelled(self, places: Sequence[int]) -> dict[str, Any]:
+    def unlabelled(self, places: Sequence[int]) -> Batch:
         """The same in testing: no labels, and references only for a method that takes them in inference."""
         neutral = self._neutral(places, epoch=0) if self.method.neutral_in_inference else {}
         return {"inputs": self._inputs(places), **neutral}
@@ -88,33 +93,33 @@ class Side:
         """The first epoch's references of each speaker, by their keys."""
         if self.references is None:
             return {}
-        own = {speaker: self.references.of(speaker) for speaker in self.speakers}
-        return {s: [self.data.utterances[self.indices[place]].key for place in places] for s, places in own.items()}
+        references = {speaker: self.references.of(speaker) for speaker in self.speakers}
+        return {s: [self.data.utterances[self.indices[place]].key for place in p] for s, p in references.items()}
 
     def _inputs(self, places: Sequence[int]) -> Any:
         return self.data.inputs([self.indices[place] for place in places])
 
-    def _neutral(self, places: Sequence[int], epoch: int) -> dict[str, Any]:
+    def _neutral(self, places: Sequence[int], epoch: int) -> Batch:
         if self.references is None:
             return {}
-        found = self.references.batch(places, epoch)
+        chosen = self.references.batch(places, epoch)
         device = self.data.device
-        batch: dict[str, Any] = {"neutral_mask": found.neutral_mask.to(device, non_blocking=True)}
-        if len(found.references):
-            batch["neutral"] = self._inputs(found.references.tolist())
-            batch["neutral_index"] = found.neutral_index.to(device, non_blocking=True)
+        batch: Batch = {"neutral_mask": chosen.neutral_mask.to(device, non_blocking=True)}
+        if len(chosen.references):
+            batch["neutral"] = self._inputs(chosen.references.tolist())
+            batch["neutral_index"] = chosen.neutral_index.to(device, non_blocking=True)
         return batch
 
     def _order(self, epoch: int) -> Tensor:
         """The places to train on, shuffled; for a balanced method the speakers in turn, short ones more than once."""
-        places = torch.tensor(self.training_indices(epoch))
+        places = torch.tensor(self.training_places(epoch))
         shuffled = places[torch.randperm(len(places))]
         if not self.method.balanced:
             return shuffled
-        own: dict[str, list[int]] = {}
+        by_speaker: dict[str, list[int]] = {}
         for place in shuffled.tolist():
-            own.setdefault(self.names[place], []).append(place)
-        turns = [own[speaker] for speaker in sorted(own)]
+            by_speaker.setdefault(self.names[place], []).append(place)
+        turns = [by_speaker[speaker] for speaker in sorted(by_speaker)]
         return torch.tensor(
             [turns[i % len(turns)][(i // len(turns)) % len(turns[i % len(turns)])] for i in range(len(places))]
         )

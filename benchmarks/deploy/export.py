@@ -24,7 +24,7 @@ from backbones import SAMPLE_RATE, num_samples
 from backbones.frontend import FRAME_LENGTH, FRAME_SHIFT, NUM_MEL_BINS
 from benchmarks.errors import RunError
 from benchmarks.output.files import RECORD
-from benchmarks.training import load_model
+from benchmarks.training import ModelRecord, load_model
 from dsnet_plugin import ShapeError
 from dsnet_plugin.serialization import write_bytes
 
@@ -124,7 +124,7 @@ def export_model(checkpoint: Path, form: str, out: Path | None = None) -> Export
     method, record = load_model(checkpoint)
     if method.neutral_in_inference:
         raise RunError(
-            f"{record['method']} hears a neutral recording of the speaker beside each utterance, and an exported file has "
+            f"{record.method} hears a neutral recording of the speaker beside each utterance, and an exported file has "
             "one input; use 'dsnet predict --neutral', or export another method"
         )
     model = nn.Sequential(*method.inference_modules()).eval().requires_grad_(False)
@@ -133,7 +133,7 @@ def export_model(checkpoint: Path, form: str, out: Path | None = None) -> Export
     if out.resolve() == checkpoint.resolve():
         raise RunError(f"--out {out} is the checkpoint itself; expected another file")
     reason: Exception | None = None
-    for inputs in _wanted(model, method.encoder.input_kind, record["max_frames"]):
+    for inputs in _wanted(model, method.encoder.input_kind, record.max_frames):
         try:
             content = _FORMATS[form](model, inputs, json.dumps(_metadata(record, inputs)))
             difference = _difference(model, _RUNTIMES[form](content), inputs)
@@ -141,10 +141,10 @@ def export_model(checkpoint: Path, form: str, out: Path | None = None) -> Export
             reason = error
             continue
         write_bytes(out, content)
-        return Exported(out, inputs, record["classes"], difference)
+        return Exported(out, inputs, record.classes, difference)
     lines = str(reason).strip().splitlines() or [type(reason).__name__]
     raise RunError(
-        f"a model on {record['encoder']} cannot be exported as {form} for batches of any size ({lines[0]}); "
+        f"a model on {record.encoder} cannot be exported as {form} for batches of any size ({lines[0]}); "
         "those on cnn, on most timm encoders and on the wav2vec2 family can"
     )
 
@@ -160,13 +160,13 @@ def _wanted(model: nn.Module, kind: str, max_frames: int) -> Iterator[Inputs]:
     yield Inputs(kind, max_frames, max_frames, any_length=False)
 
 
-def _metadata(record: dict[str, Any], inputs: Inputs) -> dict[str, Any]:
+def _metadata(record: ModelRecord, inputs: Inputs) -> dict[str, Any]:
     """What whoever runs the file must know."""
-    front_end: dict[str, Any] = {"input": inputs.kind, "sample_rate": SAMPLE_RATE, "max_frames": record["max_frames"]}
+    front_end: dict[str, Any] = {"input": inputs.kind, "sample_rate": SAMPLE_RATE, "max_frames": record.max_frames}
     front_end |= {"min_frames": inputs.shortest, "any_length": inputs.any_length}
     if inputs.kind == "lmfb":
         front_end |= {"mel_bins": NUM_MEL_BINS, "deltas": 2, "frame_length": FRAME_LENGTH, "frame_shift": FRAME_SHIFT}
-    named = {name: record[name] for name in ("method", "encoder", "classes")}
+    named = {"method": record.method, "encoder": record.encoder, "classes": record.classes}
     return {**named, "output": "logits", "front_end": front_end}
 
 

@@ -11,7 +11,8 @@ from benchmarks.corpora.audio_file import FFMPEG_SUFFIXES, read_header
 from benchmarks.data import collate
 from benchmarks.data.features import cut_waveform
 from benchmarks.errors import AudioError
-from benchmarks.training.checkpoint import load_model
+from benchmarks.methods import Batch
+from benchmarks.training import load_model
 from dsnet_plugin import CheckpointError
 
 
@@ -30,9 +31,9 @@ class Recogniser:
 
     def __init__(self, checkpoint: Path) -> None:
         self.method, self.record = load_model(checkpoint)
-        self.name: str = self.record["method"]
-        self.classes: list[str] = self.record["classes"]
-        self.max_frames: int = self.record["max_frames"]
+        self.name: str = self.record.method
+        self.classes: list[str] = self.record.classes
+        self.max_frames: int = self.record.max_frames
         self.needs_neutral = self.method.neutral_in_inference
         self.seconds = num_samples(self.max_frames) / SAMPLE_RATE
         for name, tensor in self.method.state_dict().items():
@@ -57,7 +58,7 @@ class Recogniser:
             found = self.method.spaces(**self._batch(waveform, neutral))
         return {name: features[0] for name, features in found.items()}
 
-    def _batch(self, waveform: Tensor, neutral: Tensor | None) -> dict[str, Any]:
+    def _batch(self, waveform: Tensor, neutral: Tensor | None) -> Batch:
         return {"inputs": self._inputs(waveform)} | ({} if neutral is None else {"neutral": self._inputs(neutral)})
 
     def _inputs(self, waveform: Tensor) -> Any:

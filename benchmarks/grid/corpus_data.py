@@ -4,9 +4,9 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import torch
+from torch import Tensor
 
 from benchmarks.corpora import Corpus
 from benchmarks.data import SpeechData
@@ -15,21 +15,25 @@ from benchmarks.errors import AudioError
 from benchmarks.grid.plan import open_corpus
 from benchmarks.grid.spec import CorpusSpec
 from benchmarks.output.printable import printable
+from benchmarks.training import CorpusIdentity
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class CorpusData:
-    """A corpus ready for training: what identifies it in a record, its name there among them, and its data."""
+    """A corpus ready for training."""
 
-    identity: dict[str, Any]
+    identity: CorpusIdentity
+    """What identifies it in a record."""
+
     data: SpeechData
+    """Its utterances with their features in memory."""
 
 
 def usable(
     corpus: Corpus, max_frames: int, skip_problems: bool, say: Say, input_kind: str = "lmfb"
-) -> tuple[Corpus, list[Any]]:
+) -> tuple[Corpus, list[Tensor]]:
     """Extracts a corpus' features and settles what happens to files that are absent or cannot be read.
 
     Returns:
@@ -62,10 +66,9 @@ def usable(
 
 
 def describe(corpus: Corpus) -> str:
-    """One line on what was found."""
+    """One line on what is in a corpus."""
     counts = ", ".join(f"{emotion} {count}" for emotion, count in corpus.counts().items())
-    found = len(corpus.utterances)
-    return f"{corpus.info.title}: {found:,} utterances ({counts}), {len(corpus.speakers)} speakers"
+    return f"{len(corpus.utterances):,} utterances ({counts}), {len(corpus.speakers)} speakers"
 
 
 def fingerprint(corpus: Corpus) -> str:
@@ -74,14 +77,9 @@ def fingerprint(corpus: Corpus) -> str:
     return hashlib.sha256(rows.encode()).hexdigest()[:16]
 
 
-def identify(corpus: Corpus, name: str) -> dict[str, Any]:
+def identify(corpus: Corpus, name: str) -> CorpusIdentity:
     """What identifies a corpus in a record, under the name that it has there."""
-    return {
-        "name": name,
-        "corpus": corpus.info.name,
-        "utterances": len(corpus.utterances),
-        "sha256": fingerprint(corpus),
-    }
+    return CorpusIdentity(name, corpus.info.name, len(corpus.utterances), fingerprint(corpus))
 
 
 @lru_cache(maxsize=4)

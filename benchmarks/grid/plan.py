@@ -18,20 +18,31 @@ from benchmarks.training import TrainingSettings
 
 @dataclass(frozen=True)
 class PlannedCell:
-    """One cell, in words alone, so that any process on any machine that sees the folders can compute it.
-
-    ``folder`` is relative to the run's; ``method`` has all its settings, but for ``num_speakers``, which the fold gives;
-    ``targets`` are the corpora to test on besides; ``fold`` is a number in the protocol; ``input_kind`` the encoder's.
-    """
+    """One cell, in words alone, so that any process on any machine that sees the folders can compute it."""
 
     folder: str
+    """Where its files go, relative to the run's folder: CORPUS/ENCODER/LABEL/seed-S/fold-NN."""
+
     method: MethodSpec
+    """The method with all its settings but ``num_speakers``, which the fold gives."""
+
     corpus: CorpusSpec
+    """What it is trained on."""
+
     targets: tuple[CorpusSpec, ...]
+    """Other corpora to test on, as a whole."""
+
     protocol: str
+    """A name of ``PROTOCOLS``."""
+
     fold: int
+    """The number of the fold in the protocol, from 0."""
+
     settings: TrainingSettings
+    """Budget, encoder and seed."""
+
     input_kind: str
+    """What the encoder takes, ``"lmfb"`` or ``"waveform"``."""
 
 
 def plan(grids: Sequence[Grid], precision: Callable[[str], str]) -> list[PlannedCell]:
@@ -69,7 +80,7 @@ def plan(grids: Sequence[Grid], precision: Callable[[str], str]) -> list[Planned
 
 def open_corpus(spec: CorpusSpec) -> Corpus:
     """The corpus on disk; a synthetic one is generated first where it is not there."""
-    return load_or_generate(spec.corpus, spec.root, **dict(spec.options))
+    return load_or_generate(spec.corpus, spec.root, dict(spec.words), **dict(spec.options))
 
 
 def settings_of(grid: Grid, encoder: str, precision: Callable[[str], str], seed: int = 0) -> TrainingSettings:

@@ -1,16 +1,29 @@
-"""The record of a finished cell: what identifies it, how its test is written down, the files it is in, what a line must have."""
+"""The record of a finished cell: what it holds, and the files that it is in.
 
-from collections.abc import Iterator
-from dataclasses import asdict
+A cell is one training of a grid: one method on one encoder, corpus, fold and seed. Its parts are defined where they arise,
+:class:`~benchmarks.training.identity.TrainingIdentity` and :class:`~benchmarks.training.story.TrainingStory` in the training,
+:class:`~benchmarks.scores.probing.Probes` and :class:`~benchmarks.scores.predictions.SpeakerRecord` among the scores,
+:class:`~benchmarks.output.environment.Environment` in the output.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isclose
 from typing import Any
 
 from torch import Tensor
 
-from benchmarks.data import Fold, SpeechData
-from benchmarks.errors import RunError
-from benchmarks.methods import Method
-from benchmarks.scores.uar import uar
-from benchmarks.training import TrainingSettings
+from benchmarks.data import SpeechData
+from benchmarks.output.environment import Environment
+from benchmarks.output.typed_json import from_json
+from benchmarks.scores import Predictions, SpeakerRecord
+from benchmarks.scores.probing import Probes
+from benchmarks.scores.statistics import mean_uar
+from benchmarks.training import CorpusIdentity, TrainingIdentity, TrainingStory
+from dsnet_plugin import CheckpointError
+
+VERSION = 2
+"""The version of the record that this release writes, and the only one that it reads."""
 
 RESULT_NAME = "result.json"
 PREDICTIONS_NAME = "predictions.json"
@@ -23,80 +36,121 @@ LINES_NAME = "cells.jsonl"
 SPEED_NAME = "speed.jsonl"
 """A run's measurements, one JSON line each, beside its cells."""
 
-_CORPUS: dict[str, Any] = {"name": str, "utterances": int, "sha256": str}
-_RECORD: dict[str, Any] = {
-    "label": str,
-    "adapts": bool,
-    "cell": {
-        "corpus": _CORPUS,
-        "method": str,
-        "config": dict,
-        "protocol": str,
-        "fold": int,
-        "settings": {"encoder": str, "seed": int, "max_frames": int, "batch_size": int, "precision": str},
-    },
-    "seconds": float,
-    "curves": list,
-    "tests": dict,
-    "environment": dict,
-}
-_TEST: dict[str, Any] = {"corpus": _CORPUS, "speakers": dict}
-"""What the report needs of a record, and the type of each entry; an int is a float too."""
+_REMEDY = "delete it to compute the cell again, or take it from the release that wrote it"
 
 
-def identify(
-    name: str, method: Method, corpus: dict[str, Any], protocol: str, fold: Fold, settings: TrainingSettings
-) -> dict[str, Any]:
-    """What makes a training this one and no other, as JSON can hold it."""
-    return {
-        "corpus": corpus,
-        "method": name,
-        "config": method.config(),
-        "protocol": protocol,
-        "fold": fold.number,
-        "settings": asdict(settings),
-    }
-
-
-def by_speaker(data: SpeechData, indices: list[int], probabilities: Tensor) -> dict[str, Any]:
-    """Truth and prediction of utterances, as JSON can hold them in little room.
-
-    Returns:
-        ``uar`` in percent, and ``speakers``: of each by name ``sex`` and the strings ``truth`` and ``predicted``, with one
-        digit an utterance, the class' place in ``EMOTIONS``, in the order of the utterances' keys.
-    """
-    predicted = probabilities.argmax(1).tolist()
-    speakers: dict[str, Any] = {}
-    for i, guess in sorted(zip(indices, predicted, strict=True), key=lambda pair: data.utterances[pair[0]].key):
-        utterance = data.utterances[i]
-        own = speakers.setdefault(utterance.speaker, {"sex": utterance.sex, "truth": "", "predicted": ""})
-        own["truth"] += str(int(data.labels[i]))
-        own["predicted"] += str(guess)
-    return {"uar": uar(data.labels[indices], predicted), "speakers": dict(sorted(speakers.items()))}
-
-
-def check_line(where: str, record: Any) -> None:
-    """Checks that a line is a finished cell's record, with all that a report needs of one.
+@dataclass(frozen=True)
+class CorpusTest:
+    """What a cell's model says of test utterances of one corpus.
 
     Raises:
-        RunError: it is not; ``where`` is named.
+        ValueError: no speaker, or a UAR that is not that of the predictions.
     """
-    wrong = list(_misfits(record, _RECORD, "record"))
-    if not wrong:
-        wrong = [text for name, test in record["tests"].items() for text in _misfits(test, _TEST, f"tests.{name}")]
-    if wrong:
-        raise RunError(f"{where}: not a finished cell's record: {'; '.join(wrong)}")
+
+    corpus: CorpusIdentity
+    """The corpus that the utterances are of."""
+
+    uar: float
+    """The unweighted average recall in percent, of the classes that there are."""
+
+    speakers: Mapping[str, SpeakerRecord]
+    """Truth and prediction of every tested utterance, by the speaker's name."""
+
+    def __post_init__(self) -> None:
+        if not self.speakers:
+            raise ValueError("speakers is empty; expected at least one")
+        uar = mean_uar(Predictions.from_records([self.speakers]))
+        if not isclose(uar, self.uar, abs_tol=1e-6):
+            raise ValueError(f"uar is {self.uar}, and that of the predictions {uar}")
 
 
-def _misfits(found: Any, wanted: Any, name: str) -> Iterator[str]:
-    """What is not as ``wanted``, a type or a mapping of names to such."""
-    kind = dict if isinstance(wanted, dict) else wanted
-    fitting: Any = (int, float) if kind is float else kind
-    if not isinstance(found, fitting):
-        yield f"{name} is a {type(found).__name__}, expected {kind.__name__}"
-    elif isinstance(wanted, dict):
-        for key, own in wanted.items():
-            if key in found:
-                yield from _misfits(found[key], own, key)
-            else:
-                yield f"{name} lacks {key}"
+@dataclass(frozen=True)
+class CellRecord:
+    """All that a finished cell is.
+
+    Raises:
+        ValueError: no test on the cell's own corpus, a test under another name than its corpus', or curves of another
+            number of epochs than was asked for.
+    """
+
+    version: int
+    """The version of this form, ``VERSION``."""
+
+    folder: str
+    """Where the cell's files are, relative to the run's folder: CORPUS/ENCODER/LABEL/seed-S/fold-NN."""
+
+    label: str
+    """How tables call the method with its settings."""
+
+    adapts: bool
+    """Whether utterances of the test speaker serve in training or inference (Table 2's column SA)."""
+
+    identity: TrainingIdentity
+    """Which training it is."""
+
+    story: TrainingStory
+    """How the training went."""
+
+    tests: Mapping[str, CorpusTest]
+    """The test side of the cell's own corpus, and other corpora as a whole, by their names in the run."""
+
+    probes: Probes
+    """What the feature spaces hold."""
+
+    environment: Environment
+    """What it was computed with."""
+
+    def __post_init__(self) -> None:
+        if self.identity.corpus.name not in self.tests:
+            raise ValueError(f"tests lacks {self.identity.corpus.name}, which is trained on")
+        if wrong := [name for name, test in self.tests.items() if test.corpus.name != name]:
+            raise ValueError(f"tests.{wrong[0]} is of {self.tests[wrong[0]].corpus.name}")
+        if len(self.story.curves) != self.identity.settings.epochs:
+            raise ValueError(
+                f"story.curves has {len(self.story.curves)} epochs, and identity.settings {self.identity.settings.epochs}"
+            )
+
+    @property
+    def own_test(self) -> CorpusTest:
+        """The test on the corpus that is trained on."""
+        return self.tests[self.identity.corpus.name]
+
+
+def read_record(value: Any, where: str) -> CellRecord:
+    """Reads the record that a line or a file holds.
+
+    Args:
+        value: the parsed JSON.
+        where: the file, and the line's number where it has several.
+
+    Raises:
+        CheckpointError: another version, or not all that a finished cell has; the place is named.
+    """
+    if isinstance(value, dict) and value.get("version") != VERSION:
+        version = value.get("version", "none")
+        raise CheckpointError(
+            f"{where}: a record of version {version}; this release reads version {VERSION}: {_REMEDY}"
+        )
+    return from_json(CellRecord, value, where, _REMEDY)
+
+
+def score_speakers(data: SpeechData, indices: Sequence[int], probabilities: Tensor) -> dict[str, SpeakerRecord]:
+    """Truth and prediction of utterances by speaker, in the order of the speakers' names and the utterances' keys.
+
+    Args:
+        data: the corpus.
+        indices: M of its utterances.
+        probabilities: of the classes, shape (M, classes).
+    """
+    predicted = dict(zip(indices, probabilities.argmax(1).tolist(), strict=True))
+    by_speaker: dict[str, list[int]] = {}
+    for index in sorted(indices, key=lambda index: data.utterances[index].key):
+        by_speaker.setdefault(data.utterances[index].speaker, []).append(index)
+    return {
+        speaker: SpeakerRecord(
+            sex=data.utterances[spoken[0]].sex,
+            truth="".join(str(int(data.labels[index])) for index in spoken),
+            predicted="".join(str(predicted[index]) for index in spoken),
+        )
+        for speaker, spoken in sorted(by_speaker.items())
+    }

@@ -4,43 +4,47 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from filelock import FileLock
 from tqdm import tqdm
 
-from benchmarks.data import PROTOCOLS, select_folds
+from benchmarks.corpora import Corpus
 from benchmarks.errors import RunError
-from benchmarks.grid.cell import run_cell
-from benchmarks.grid.corpus_data import identify, load_data, usable
+from benchmarks.grid.cell import CellContext, read_result, run_cell
+from benchmarks.grid.checks import check_folds
+from benchmarks.grid.corpus_data import describe, identify, load_data, usable
 from benchmarks.grid.executors import check_executor, compute, threads_each
 from benchmarks.grid.plan import PlannedCell, open_corpus, plan
-from benchmarks.grid.record import LINES_NAME, RESULT_NAME
+from benchmarks.grid.record import LINES_NAME, RESULT_NAME, CellRecord
 from benchmarks.grid.spec import CorpusSpec, Grid
 from benchmarks.grid.speed_lines import measure_grids
-from benchmarks.output.files import LOCK_NAME, lock, read_json, write_lines
-from benchmarks.training import check_same
+from benchmarks.grid.summary import cell_line
+from benchmarks.output.files import LOCK_NAME, lock, write_lines
+from benchmarks.output.typed_json import to_json
+from benchmarks.training import TrainingIdentity, check_same
 from benchmarks.training.device import make_accelerator, resolve_precision
 from dsnet_plugin import DSNetError
-
-Line = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """``lines``: the records of the finished cells; ``failed``: reasons by folder; ``left``: cells not begun in time.
+    """What a run came to."""
 
-    ``unmeasured`` says the same of measurements of speed.
-    """
+    records: list[CellRecord]
+    """The finished cells that were asked for, in their order."""
 
-    lines: list[Line]
     failed: dict[str, str]
+    """Why a cell could not be computed, by its folder."""
+
     left: int
+    """How many cells were not begun in time."""
+
     unmeasured: int = 0
+    """How many measurements of speed were not begun in time."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +52,16 @@ class Job:
     """What a worker needs to know besides the cell."""
 
     out: Path
+    """The run's folder, absolute."""
+
     device: str
+    """``"auto"``, ``"cpu"`` or ``"cuda"``."""
+
     threads: int
+    """For torch."""
+
     skip_problems: bool
+    """Whether audio files may be absent or broken."""
 
 
 def run_suite(
@@ -80,7 +91,7 @@ def run_suite(
         say: gets each line of the story.
 
     Raises:
-        DSNetError: an input that does not allow the benchmark, or another run in the same folder; finished cells stay.
+        DSNetError: an input that does not allow the run, or another run in the same folder; finished cells stay.
     """
     deadline = None if time_budget is None else time.monotonic() + time_budget
     check_executor(executor)
@@ -88,12 +99,14 @@ def run_suite(
     precision = partial(resolve_precision, device=accelerator.device)
     cells = plan(grids, precision)
     with lock(out):
-        identities = _identities(cells, skip_problems, say)
-        done = {cell.folder: line for cell in cells if (line := _finished(out, cell, identities)) is not None}
-        others = _other_lines(out, {cell.folder for cell in cells})
-        write_lines(out / LINES_NAME, [*done.values(), *others])
-        waiting = [cell for cell in cells if cell.folder not in done]
-        say(f"{len(cells)} cells: {len(done)} finished, {len(waiting)} to compute, {jobs} at a time")
+        corpora = _corpora(cells, skip_problems, say)
+        finished = {cell.folder: record for cell in cells if (record := _finished(out, cell, corpora)) is not None}
+        others = _other_records(out, {cell.folder for cell in cells})
+        waiting = [cell for cell in cells if cell.folder not in finished]
+        utterances = {spec: corpus.utterances for spec, corpus in corpora.items()}
+        check_folds([cell for cell in waiting if read_result(out, cell.folder) is None], utterances, say)
+        _write_lines(out, [*finished.values(), *others])
+        say(f"{len(cells)} cells: {len(finished)} finished, {len(waiting)} to compute, {jobs} at a time")
         job = Job(out.absolute(), device, threads_each(jobs), skip_problems)
         failed: dict[str, str] = {}
 
@@ -104,24 +117,26 @@ def run_suite(
             with tqdm.external_write_mode():
                 say(text)
 
-        with tqdm(total=len(cells), initial=len(done), desc="cells", unit="cell", position=0) as bar:
-            for cell, found in compute(partial(_work, job), waiting, jobs, executor, in_time, say_above):
+        with tqdm(total=len(cells), initial=len(finished), desc="cells", unit="cell", position=0) as bar:
+            for cell, result in compute(partial(_work, job), waiting, jobs, executor, in_time, say_above):
                 bar.update()
-                if isinstance(found, DSNetError):
-                    failed[cell.folder] = " ".join(str(found).split())
+                if isinstance(result, DSNetError):
+                    failed[cell.folder] = " ".join(str(result).split())
                     continue
-                done[cell.folder] = found
+                finished[cell.folder] = result
+                out.mkdir(parents=True, exist_ok=True)  # it may have been removed meanwhile
                 with (out / LINES_NAME).open("a", encoding="utf-8") as stream:
-                    stream.write(json.dumps(found) + "\n")
-                bar.set_postfix_str(f"{cell.folder} UAR {found['uar']:.1f}")
-        lines = [done[cell.folder] for cell in cells if cell.folder in done]
-        write_lines(out / LINES_NAME, [*lines, *others])
+                    stream.write(json.dumps(to_json(result)) + "\n")
+                say_above(cell_line(result))
+                bar.set_postfix_str(f"{cell.folder} UAR {result.own_test.uar:.1f}")
+        records = [finished[cell.folder] for cell in cells if cell.folder in finished]
+        _write_lines(out, [*records, *others])
         unmeasured = measure_grids(grids, out, accelerator.device, precision, in_time, say)
-    outcome = Outcome(lines, failed, len(cells) - len(lines) - len(failed), unmeasured)
+    outcome = Outcome(records, failed, len(cells) - len(records) - len(failed), unmeasured)
     for folder, reason in failed.items():
         say(f"failed: {folder}: {reason}")
     more = f"; {outcome.left} left, go on with the same command" if outcome.left else ""
-    say(f"{len(lines)} of {len(cells)} cells in {out / LINES_NAME}{more}")
+    say(f"{len(records)} of {len(cells)} cells in {out / LINES_NAME}{more}")
     if unmeasured:
         say(f"speed: {unmeasured} measurements left, go on with the same command")
     return outcome
@@ -131,7 +146,7 @@ def run_suite(
 _one_at_a_time = threading.Lock()
 
 
-def _work(job: Job, cell: PlannedCell) -> Line | DSNetError:
+def _work(job: Job, cell: PlannedCell) -> CellRecord | DSNetError:
     """Computes a cell, in whatever process this is; what makes this one impossible and no other is returned."""
     folder = job.out / cell.folder
     folder.mkdir(parents=True, exist_ok=True)
@@ -147,71 +162,62 @@ def _work(job: Job, cell: PlannedCell) -> Line | DSNetError:
                 device=accelerator.device,
                 skip=job.skip_problems,
             )
-            own = load(cell.corpus)
-            record = run_cell(
-                cell.method.method,
-                dict(cell.method.config),
-                own,
-                cell.protocol,
-                select_folds(PROTOCOLS[cell.protocol](own.data.utterances), str(cell.fold))[0],
-                cell.settings,
-                folder,
-                accelerator,
-                {target.name: load(target) for target in cell.targets},
-                cell.method.label,
-            )
+            return run_cell(cell, CellContext(job.out, accelerator, load))
         except DSNetError as error:
             return error
         except torch.OutOfMemoryError as error:
             return RunError(f"out of memory on the device: {error}")
-    return {"folder": cell.folder, **record}
 
 
-def _identities(
-    cells: Sequence[PlannedCell], skip_problems: bool, say: Callable[[str], None]
-) -> dict[CorpusSpec, dict[str, Any]]:
-    """What identifies each corpus. Its features are computed here, once, before many workers want them."""
+def _corpora(cells: Sequence[PlannedCell], skip_problems: bool, say: Callable[[str], None]) -> dict[CorpusSpec, Corpus]:
+    """Each corpus with the utterances in use. Features are computed here, once, before many workers want them."""
     needed = [
         (corpus, cell.settings.max_frames, cell.input_kind) for cell in cells for corpus in (cell.corpus, *cell.targets)
     ]
-    identities = {}
+    corpora: dict[CorpusSpec, Corpus] = {}
     for spec, max_frames, kind in dict.fromkeys(needed):
         corpus, _ = usable(open_corpus(spec), max_frames, skip_problems, say, kind)
-        if spec not in identities:
-            say(f"{spec.name}: {len(corpus.utterances):,} utterances, {len(corpus.speakers)} speakers")
-        identities[spec] = identify(corpus, spec.name)
-    return identities
+        if spec not in corpora:
+            say(f"{spec.name}: {describe(corpus)}")
+            if low := corpus.report.low_rate:
+                file, rate = next(iter(low.items()))
+                say(
+                    f"{len(low)} files below 16,000 Hz, such as {file} ({rate:,} Hz), are resampled and lack the upper band"
+                )
+        corpora[spec] = corpus
+    return corpora
 
 
-def _finished(out: Path, cell: PlannedCell, identities: Mapping[CorpusSpec, dict[str, Any]]) -> Line | None:
-    """The line of a cell that has all its tests on disk.
+def _finished(out: Path, cell: PlannedCell, corpora: Mapping[CorpusSpec, Corpus]) -> CellRecord | None:
+    """The record of a cell that has its model and all its tests on disk.
 
     Raises:
         RunError: what is on disk is another cell, or was tested on another corpus of the same name.
+        CheckpointError: what is on disk is damaged, or of another release.
     """
-    path = out / cell.folder / RESULT_NAME
-    if not path.is_file():
+    record = read_result(out, cell.folder)
+    if record is None:
         return None
-    record = read_json(path)
-    wanted = {
-        "corpus": identities[cell.corpus],
-        "method": cell.method.method,
-        "config": dict(cell.method.config),
-        "protocol": cell.protocol,
-        "fold": cell.fold,
-        "settings": asdict(cell.settings),
-    }
-    config = {key: value for key, value in record["cell"]["config"].items() if key != "num_speakers"}
-    check_same(wanted, {**record["cell"], "config": config}, path.parent)
-    tests = record["tests"]
+    folder = out / cell.folder
+    corpus = identify(corpora[cell.corpus], cell.corpus.name)
+    asked = TrainingIdentity(
+        corpus, cell.method.method, dict(cell.method.config), cell.protocol, cell.fold, cell.settings
+    )
+    config = {key: value for key, value in record.identity.config.items() if key != "num_speakers"}
+    check_same(asked, replace(record.identity, config=config), folder)
     for target in cell.targets:
-        if target.name in tests:
-            check_same({"corpus": identities[target]}, {"corpus": tests[target.name]["corpus"]}, path.parent)
+        if target.name in record.tests:
+            check_same(identify(corpora[target], target.name), record.tests[target.name].corpus, folder)
     names = {cell.corpus.name, *(target.name for target in cell.targets)}
-    return {"folder": cell.folder, **record} if names <= tests.keys() else None
+    return record if names <= record.tests.keys() else None
 
 
-def _other_lines(out: Path, planned: set[str]) -> list[Line]:
-    """The lines of finished cells that are in the folder and not asked for, such as those of other folds."""
-    found = {path.parent.relative_to(out).as_posix(): path for path in sorted(out.glob(f"*/*/*/*/*/{RESULT_NAME}"))}
-    return [{"folder": folder, **read_json(path)} for folder, path in found.items() if folder not in planned]
+def _other_records(out: Path, planned: set[str]) -> list[CellRecord]:
+    """Finished cells that are in the folder and not asked for, such as those of other folds."""
+    folders = (path.parent.relative_to(out).as_posix() for path in sorted(out.glob(f"*/*/*/*/*/{RESULT_NAME}")))
+    records = (read_result(out, folder) for folder in folders if folder not in planned)
+    return [record for record in records if record is not None]
+
+
+def _write_lines(out: Path, records: Sequence[CellRecord]) -> None:
+    write_lines(out / LINES_NAME, [to_json(record) for record in records])

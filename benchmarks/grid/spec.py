@@ -1,7 +1,7 @@
 """What a benchmark computes: a YAML file, or a preset, as a list of grids."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from importlib.resources import files
 from math import isfinite
@@ -21,44 +21,80 @@ from dsnet_plugin import DSNetError
 
 @dataclass(frozen=True)
 class MethodSpec:
-    """A row of a table: ``label`` is how tables call it, ``method`` and ``config`` what it is."""
+    """A row of a table."""
 
     label: str
+    """How tables call it."""
+
     method: str
+    """A name of ``METHODS`` or ``VARIANTS``."""
+
     config: Mapping[str, Any] = field(default_factory=dict)
+    """The settings in which it differs from the defaults."""
 
 
 @dataclass(frozen=True)
 class CorpusSpec:
-    """A corpus as results call it (``name``), which one it is, and where it lies.
-
-    ``root`` None is for the synthetic corpus, which makes its own by ``options``: fields of ``SyntheticSettings``, as
-    pairs, so that a specification can be a key. ``root`` is absolute, since workers may be elsewhere.
-    """
+    """A corpus, by what results call it and where it lies; it can be a key of a mapping."""
 
     name: str
+    """How results call it."""
+
     corpus: str
+    """Which corpus it is, a name that ``dsnet corpora`` lists."""
+
     root: Path | None = None
+    """Its folder, absolute since workers may be elsewhere; None for the synthetic corpus, which makes its own."""
+
     options: tuple[tuple[str, Any], ...] = ()
+    """Fields of ``SyntheticSettings`` with their values, for the synthetic corpus alone."""
+
+    words: tuple[tuple[str, str], ...] = ()
+    """What words of the column ``label`` mean, with the label for each, for a manifest alone."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Method x encoder x corpus x fold x seed under one budget.
-
-    ``cross`` tests each fold's model on all of every other corpus too. ``speed`` measures the cost of every method and
-    encoder beside. ``settings`` are fields of :class:`TrainingSettings`; ``precision`` may be ``"auto"``.
-    """
+    """Method x encoder x corpus x fold x seed under one budget."""
 
     methods: Sequence[MethodSpec]
+    """The rows of its tables."""
+
     corpora: Sequence[CorpusSpec]
+    """What is trained on."""
+
     encoders: Sequence[str] = ("cnn",)
+    """Names that :func:`backbones.create_encoder` takes."""
+
     protocol: str = "loso"
+    """A name of ``PROTOCOLS``."""
+
     folds: str = "all"
+    """``"all"``, or numbers such as ``"0,3"``."""
+
     seeds: Sequence[int] = (0,)
+    """Of each fold there is a training for each."""
+
     cross: bool = False
+    """Whether each fold's model is tested on all of every other corpus, too."""
+
     speed: bool = False
+    """Whether the cost of every method and encoder is measured beside."""
+
     settings: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of :class:`TrainingSettings`; ``precision`` may be ``"auto"``."""
+
+
+def one_corpus(corpus: CorpusSpec, methods: Sequence[str], **choices: Any) -> Grid:
+    """A grid of methods on one corpus, as ``dsnet train`` computes it.
+
+    Args:
+        corpus: its folder may be relative, or begin with ``~``.
+        methods: names of ``METHODS`` or ``VARIANTS``.
+        choices: further fields of :class:`Grid`.
+    """
+    root = None if corpus.root is None else corpus.root.expanduser().absolute()
+    return Grid([MethodSpec(name, name) for name in dict.fromkeys(methods)], [replace(corpus, root=root)], **choices)
 
 
 _KEYS = {entry.name for entry in fields(Grid)} | {"grids", "title"}
@@ -182,8 +218,8 @@ def _corpora(entries: Any, roots: Mapping[str, Path]) -> list[CorpusSpec]:
 
 
 def _corpus(key: str, entry: Any, roots: Mapping[str, Path]) -> CorpusSpec:
-    if not isinstance(entry, dict) or set(entry) - {"corpus", "root", "options"}:
-        raise RunError(f"corpora: {key}: {entry!r}; expected keys of corpus, root, options")
+    if not isinstance(entry, dict) or set(entry) - {"corpus", "root", "options", "map"}:
+        raise RunError(f"corpora: {key}: {entry!r}; expected keys of corpus, root, options, map")
     corpus = str(entry.get("corpus", key))
     if corpus not in CORPORA:
         raise RunError(f"unknown corpus {corpus!r}; {_hint(corpus, CORPORA)}")
@@ -196,7 +232,8 @@ def _corpus(key: str, entry: Any, roots: Mapping[str, Path]) -> CorpusSpec:
     _check_keys(f"corpora: {key}: option", options, _SYNTHETIC)
     SyntheticSettings(**options)  # refuses what is out of range
     folder = None if root is None else Path(str(root)).expanduser().absolute()
-    return CorpusSpec(key, corpus, folder, tuple(sorted(options.items())))
+    words = {str(word): str(label) for word, label in _mapping(entry, "map").items()}
+    return CorpusSpec(key, corpus, folder, tuple(sorted(options.items())), tuple(sorted(words.items())))
 
 
 def _settings(entries: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,22 +1,20 @@
 """What the methods of a grid cost on its encoders, measured when nothing else is computed."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from tqdm import tqdm
 
 from benchmarks.cost.speed import measure_speed
+from benchmarks.cost.speed_record import SpeedRecord
 from benchmarks.grid.plan import settings_of
 from benchmarks.grid.record import SPEED_NAME
 from benchmarks.grid.spec import Grid
 from benchmarks.output.environment import describe
 from benchmarks.output.files import read_lines, write_lines
-
-_BUDGET = ("batch_size", "max_frames", "precision", "compile")
-"""The settings on which a measurement depends."""
+from benchmarks.output.typed_json import from_json, to_json
 
 
 def measure_grids(
@@ -45,32 +43,52 @@ def measure_grids(
     Raises:
         CheckpointError: ``speed.jsonl`` is damaged.
     """
-    lines = read_lines(out / SPEED_NAME)
-    here = describe(device)["device"]
-    there = [line for line in lines if line["environment"]["device"] == here]
-    waiting = [asked for asked in _asked(grids, precision) if not any(asked[0].items() <= own.items() for own in there)]
-    for number, (what, config) in enumerate(
-        tqdm(waiting, desc="speed", unit="method", leave=False, disable=not waiting)
-    ):
+    path = out / SPEED_NAME
+    remedy = "delete the line to measure it again"
+    lines = [
+        from_json(SpeedRecord, line, f"{path}:{number}", remedy) for number, line in enumerate(read_lines(path), 1)
+    ]
+    here = describe(device).device
+    measured = {_Measurement.of(line) for line in lines if line.environment.device == here}
+    waiting = {what: config for what, config in _asked(grids, precision).items() if what not in measured}
+    progress = tqdm(waiting.items(), desc="speed", unit="method", leave=False, disable=not waiting)
+    for number, (what, config) in enumerate(progress):
         if not go_on():
             return len(waiting) - number
-        budget = {key: what[key] for key in _BUDGET}
         try:
-            lines.append(measure_speed(what["method"], what["encoder"], dict(config), device=device.type, **budget))
+            lines.append(measure_speed(config=dict(config), device=device.type, **what.arguments()))
         except torch.OutOfMemoryError as error:
-            say(f"speed of {what['method']} on {what['encoder']}: out of memory on the device: {error}")
-        write_lines(out / SPEED_NAME, lines)
+            say(f"speed of {what.method} on {what.encoder}: out of memory on the device: {error}")
+        write_lines(path, [to_json(line) for line in lines])
     return 0
 
 
-def _asked(grids: Sequence[Grid], precision: Callable[[str], str]) -> list[tuple[dict[str, Any], Mapping[str, Any]]]:
-    """What identifies each measurement in its line, and the method's settings."""
-    found: dict[str, tuple[dict[str, Any], Mapping[str, Any]]] = {}
+class _Measurement(NamedTuple):
+    """What tells one measurement from another on the same device."""
+
+    method: str
+    encoder: str
+    batch_size: int
+    max_frames: int
+    precision: str
+    compile: bool
+
+    @classmethod
+    def of(cls, line: SpeedRecord) -> "_Measurement":
+        return cls(line.method, line.encoder, line.batch_size, line.max_frames, line.precision, line.compile)
+
+    def arguments(self) -> dict[str, Any]:
+        """Those of :func:`measure_speed`."""
+        return {"name" if key == "method" else key: value for key, value in self._asdict().items()}
+
+
+def _asked(grids: Sequence[Grid], precision: Callable[[str], str]) -> dict[_Measurement, Mapping[str, Any]]:
+    """The measurements that the grids ask for, with the method's settings."""
+    asked: dict[_Measurement, Mapping[str, Any]] = {}
     for grid in grids:
         for encoder in grid.encoders if grid.speed else ():
-            settings = settings_of(grid, encoder, precision)
-            budget = {key: getattr(settings, key) for key in _BUDGET}
+            s = settings_of(grid, encoder, precision)
             for spec in grid.methods:
-                what = {"method": spec.method, "encoder": encoder, **budget}
-                found.setdefault(json.dumps(what), (what, spec.config))
-    return list(found.values())
+                what = _Measurement(spec.method, encoder, s.batch_size, s.max_frames, s.precision, s.compile)
+                asked.setdefault(what, spec.config)
+    return asked

@@ -4,7 +4,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from benchmarks.errors import RunError
-from benchmarks.methods.base import Losses, Method, MethodOutput, Speakers, Step
+from benchmarks.methods.base import Batch, Config, Losses, Method, MethodOutput, Speakers, Step
 from benchmarks.methods.baseline import Baseline
 from benchmarks.methods.dann import DANN
 from benchmarks.methods.difl import DIFL
@@ -20,6 +20,8 @@ __all__ = [
     "METHODS",
     "VARIANTS",
     "Baseline",
+    "Batch",
+    "Config",
     "DSNet",
     "ISNet",
     "Losses",
@@ -35,7 +37,7 @@ __all__ = [
 METHODS: dict[str, type[Method]] = {method.name: method for method in (Baseline, MEnAN, DSC, ISNet, DIFL, DANN, DSNet)}
 """The methods by the name that the command line takes, in the order of Table 2."""
 
-VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+VARIANTS: dict[str, tuple[str, Config]] = {
     "dsc-gate": ("dsc", {"fusion": "gate"}),
     "dsc-multistage": ("dsc", {"fusion": "multistage"}),
     "dsc-sub": ("dsc", {"fusion": "sub"}),

@@ -7,6 +7,12 @@ from torch import Tensor, nn
 
 from dsnet_plugin import NeutralReferences
 
+Batch = dict[str, Any]
+"""The keyword arguments of a method's ``forward`` for N utterances: ``inputs``, ``labels`` and what :class:`Method` lists."""
+
+Config = dict[str, object]
+"""A method's settings, as JSON can hold them."""
+
 Losses = dict[str, Tensor]
 """Losses by their names, each a scalar."""
 
@@ -84,7 +90,7 @@ class Method(nn.Module):
         self.encoder = encoder
         self.num_classes = num_classes
 
-    def training_step(self, batch: dict[str, Any], step: Step) -> Losses:
+    def training_step(self, batch: Batch, step: Step) -> Losses:
         """Learns from one batch; returns the losses to log, ``"total"`` among them."""
         output: MethodOutput = self(**batch)
         step.watch(output.losses)
@@ -103,7 +109,7 @@ class Method(nn.Module):
         """The feature spaces that may be looked into, by name, each (N, D); ``h`` is the encoder's."""
         return {"h": self.encoder(inputs)}
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Config:
         """What the constructor takes besides encoder and classes, as JSON can hold it; kept with results and models."""
         return {}
 

@@ -5,7 +5,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.methods.base import Losses, Method, MethodOutput, Step
+from benchmarks.methods.base import Batch, Config, Losses, Method, MethodOutput, Step
 from benchmarks.methods.gradient_reversal import reversal_strength, reverse_gradient
 from dsnet_plugin import Classifier
 
@@ -54,11 +54,11 @@ class DANN(Method):
         speaker = F.cross_entropy(speaker_logits.float(), speakers)
         return MethodOutput(task + speaker, logits, {"task": task, "speaker": speaker})
 
-    def training_step(self, batch: dict[str, Any], step: Step) -> Losses:
+    def training_step(self, batch: Batch, step: Step) -> Losses:
         """One update of everything."""
         return super().training_step({**batch, "progress": step.progress}, step)
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Config:
         """The number of training speakers."""
         return {"num_speakers": self.num_speakers}
 

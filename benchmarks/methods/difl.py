@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backbones.stages import StageReader
-from benchmarks.methods.base import Losses, Method, MethodOutput, Step
+from benchmarks.methods.base import Batch, Config, Losses, Method, MethodOutput, Step
 from benchmarks.methods.gradient_reversal import reversal_strength, reverse_gradient
 from benchmarks.methods.mmd import mean_squared_mmd
 from dsnet_plugin import Classifier
@@ -97,11 +97,11 @@ class DIFL(Method):
         adversarial = losses["speaker"] + losses["domain"]
         return MethodOutput(losses["task"] + losses["alignment"] + ADVERSARIAL_WEIGHT * adversarial, logits, losses)
 
-    def training_step(self, batch: dict[str, Any], step: Step) -> Losses:
+    def training_step(self, batch: Batch, step: Step) -> Losses:
         """One update of everything."""
         return super().training_step({**batch, "progress": step.progress}, step)
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Config:
         """The number of training speakers and the order of the weights."""
         return {"num_speakers": self.num_speakers, "weights": self.weights}
 

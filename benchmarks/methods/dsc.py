@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backbones.stages import stage_output, stages
-from benchmarks.methods.base import Method, MethodOutput, Speakers
+from benchmarks.methods.base import Config, Method, MethodOutput, Speakers
 from benchmarks.methods.references import KeptReferences
 from benchmarks.methods.second_encoder import second_encoder
 from dsnet_plugin import Classifier, ConfigError
@@ -94,7 +94,7 @@ class DSC(Method):
         """h, the fused feature."""
         return {"h": self._fused(inputs, **neutral)}
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Config:
         """The fusion."""
         return {"fusion": self.fusion}
 

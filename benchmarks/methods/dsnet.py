@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from benchmarks.methods.base import Method, Speakers
+from benchmarks.methods.base import Config, Method, Speakers
 from dsnet_plugin import DisentangleConfig, DisentangleHead, DisentangleOutput, NeutralReferences, neutral_pass
 
 
@@ -69,7 +69,7 @@ class DSNet(Method):
         h = self.encoder(inputs)
         return {"h": h, "z_er": self.head.p_er(h), "z_ei": self.head.p_ei(h)}
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Config:
         """The choice of references and the head's :class:`DisentangleConfig`."""
         return {"strategy": self.strategy, "references": self.references, **asdict(self.head.config)}
 

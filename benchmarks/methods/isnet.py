@@ -1,7 +1,5 @@
 """ISNet: features standardised by what the speaker's neutral speech is estimated to look like (reference [19])."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import combinations
 from typing import Any
 
@@ -9,10 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.methods.base import Losses, Method, MethodOutput, Speakers, Step
+from benchmarks.methods.base import Batch, Config, Losses, Method, MethodOutput, Speakers, Step
 from benchmarks.methods.references import KeptReferences
 from benchmarks.methods.second_encoder import second_encoder
 from dsnet_plugin import AttentionBlock, Classifier, ConfigError
+from dsnet_plugin.modes import eval_mode
 
 
 class IndividualReferences(KeptReferences):
@@ -97,7 +96,7 @@ class ISNet(Method):
         task = F.cross_entropy(logits.float(), labels)
         return MethodOutput(task, logits, {"task": task})
 
-    def training_step(self, batch: dict[str, Any], step: Step) -> Losses:
+    def training_step(self, batch: Batch, step: Step) -> Losses:
         """The four steps. ``neutral_index`` (N, references) and ``neutral_mask`` (N,) come with ``neutral``, K rows."""
         inputs, labels = batch["inputs"], batch["labels"]
         losses = {"first": F.cross_entropy(self.first_classifier(self.encoder(inputs)).float(), labels)}
@@ -105,7 +104,7 @@ class ISNet(Method):
         step.update(losses["first"], self.encoder.parameters(), self.first_classifier.parameters())
         if "neutral" in batch:
             losses |= self._learn_benchmarks(batch, step)
-        with _held(self.encoder, self.standardisation):
+        with eval_mode(self.encoder, self.standardisation), torch.no_grad():
             standardised = self.standardisation(self.encoder(inputs))
         losses["task"] = F.cross_entropy(self.classifier(standardised).float(), labels)
         step.update(losses["task"], self.classifier.parameters())
@@ -120,7 +119,7 @@ class ISNet(Method):
         h = self.encoder(inputs)
         return {"h": h, "h_standardised": self.standardisation(h)}
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Config:
         """The number of references and what stands beside neutral utterances."""
         return {"references": self.references, "self_reference": self.self_reference}
 
@@ -128,7 +127,7 @@ class ISNet(Method):
         """E, T and C."""
         return [self.encoder, self.standardisation, self.classifier]
 
-    def _learn_benchmarks(self, batch: dict[str, Any], step: Step) -> Losses:
+    def _learn_benchmarks(self, batch: Batch, step: Step) -> Losses:
         """Steps 2 and 3."""
         neutral, index, mask = batch["neutral"], batch["neutral_index"], batch["neutral_mask"]
         features = self.neutral_encoder(neutral)[index].float()  # (N, references, D)
@@ -136,27 +135,13 @@ class ISNet(Method):
         alike = torch.stack([(one - other).abs().mean(1) for one, other in pairs]).sum(0)
         losses = {"neutral": _mean(alike, mask), "across_speakers": _across_speakers(features.detach(), index, mask)}
         step.update(losses["neutral"], self.neutral_encoder.parameters())
-        with _held(self.encoder, self.neutral_encoder):
+        with eval_mode(self.encoder, self.neutral_encoder), torch.no_grad():
             h = self.encoder(batch["inputs"])
             features = self.neutral_encoder(neutral)[index].float()
         estimated = self.standardisation.estimator(h).float()
         losses["benchmark"] = _mean((estimated - features.mean(1)).abs().mean(1), mask)
         step.update(losses["benchmark"], self.standardisation.parameters())
         return losses
-
-
-@contextmanager
-def _held(*modules: nn.Module) -> Iterator[None]:
-    """Modules as in inference: in eval mode, without gradient."""
-    modes = [module.training for module in modules]
-    for module in modules:
-        module.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, mode in zip(modules, modes, strict=True):
-            module.train(mode)
 
 
 def _mean(values: Tensor, mask: Tensor) -> Tensor:

@@ -1,16 +1,15 @@
 """MEnAN: a speaker classifier, and an encoder that learns to leave it undecided (maximum-entropy adversarial network)."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.methods.base import Losses, Method, MethodOutput, Step
+from benchmarks.methods.base import Batch, Config, Losses, Method, MethodOutput, Step
 from dsnet_plugin import Classifier
 from dsnet_plugin.config import check_choice
+from dsnet_plugin.modes import eval_mode
 
 Alternate = Literal["epoch", "batch"]
 
@@ -69,7 +68,7 @@ class MEnAN(Method):
         task = F.cross_entropy(logits.float(), labels)
         return MethodOutput(task, logits, {"task": task})
 
-    def training_step(self, batch: dict[str, Any], step: Step) -> Losses:
+    def training_step(self, batch: Batch, step: Step) -> Losses:
         """The pass that ``step.phase`` names. The speaker pass logs ``speaker``, the encoder pass all else."""
         losses: Losses = {}
         if step.phase in ("speaker", "both"):
@@ -79,7 +78,7 @@ class MEnAN(Method):
         return losses
 
     def _speaker_pass(self, inputs: Any, speakers: Tensor, step: Step) -> Losses:
-        with torch.no_grad(), _held(self.encoder):
+        with torch.no_grad(), eval_mode(self.encoder):
             v = self.encoder(inputs)
         loss = F.cross_entropy(self.speaker_classifier(v).float(), speakers)
         step.update(loss, self.speaker_classifier.parameters())
@@ -88,14 +87,14 @@ class MEnAN(Method):
     def _encoder_pass(self, inputs: Any, labels: Tensor, step: Step) -> Losses:
         v = self.encoder(inputs)
         task = F.cross_entropy(self.classifier(v).float(), labels)
-        with _held(self.speaker_classifier):
+        with eval_mode(self.speaker_classifier):
             entropy = mean_entropy(self.speaker_classifier(v))
         loss = task - self.entropy_weight * entropy
         step.watch({"task": task, "entropy": entropy})
         step.update(loss, self.encoder.parameters(), self.classifier.parameters())
         return {"total": loss, "task": task, "entropy": entropy}
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Config:
         """The number of training speakers, lambda, and when the passes alternate."""
         return {
             "num_speakers": self.num_speakers,
@@ -112,14 +111,3 @@ def mean_entropy(logits: Tensor) -> Tensor:
     """The mean over rows of the entropy of their softmax, in nats and in float32: (N, K) to a scalar, at most log K."""
     log_p = logits.float().log_softmax(1)
     return -(log_p.exp() * log_p).sum(1).mean()
-
-
-@contextmanager
-def _held(module: nn.Module) -> Iterator[None]:
-    """Eval mode for a while."""
-    training = module.training
-    module.eval()
-    try:
-        yield
-    finally:
-        module.train(training)

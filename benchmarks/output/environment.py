@@ -2,24 +2,40 @@
 
 import platform
 import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 
 
-def describe(device: torch.device) -> dict[str, Any]:
-    """Versions, the device's name, threads and the git revision (None outside a checkout), for a result's record."""
-    packages = ("torch", "torchaudio", "accelerate", "scikit-learn", "numpy")
-    return {
-        "dsnet_plugin": version("dsnet_plugin"),
-        "python": platform.python_version(),
-        **{name: version(name) for name in packages},
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu(),
-        "threads": torch.get_num_threads(),
-        "revision": _revision(),
-    }
+@dataclass(frozen=True)
+class Environment:
+    """What a result was computed with."""
+
+    versions: Mapping[str, str]
+    """The versions of Python and of the packages that a number may depend on, by name."""
+
+    device: str
+    """The name of the GPU, or ``"CPU, "`` and the processor's."""
+
+    threads: int
+    """The threads that torch had."""
+
+    revision: str | None
+    """What ``git describe`` says of the source, ``-dirty`` with changes; None outside a checkout."""
+
+
+def describe(device: torch.device) -> Environment:
+    """Versions, hardware and revision of this process, for a result's record."""
+    packages = ("dsnet_plugin", "torch", "torchaudio", "accelerate", "scikit-learn", "numpy")
+    return Environment(
+        {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu(),
+        torch.get_num_threads(),
+        _revision(),
+    )
 
 
 def _cpu() -> str:

@@ -38,7 +38,7 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged ({error}): delete it to compute it again") from error
 
 
@@ -57,7 +57,7 @@ def read_lines(path: Path) -> list[Any]:
         return []
     try:
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged ({error}): delete it to compute it again") from error
 
 
@@ -93,7 +93,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], Any]:
             written = (archive.metadata() or {}).get(RECORD)
             tensors = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118
         record = None if written is None else json.loads(written)
-    except (SafetensorError, ValueError) as error:
+    except (SafetensorError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged or not a safetensors file ({error})") from error
     if record is None:
         raise CheckpointError(f"{path} was not written by dsnet train: it has no record of a model")

@@ -1,40 +1,40 @@
 """What was run, in words: the head of the report."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
 
-from benchmarks.report.cells import Cell
+from benchmarks.output.environment import Environment
+from benchmarks.report.cells import Budget, Cell
 
 _PROTOCOLS = {"loso": "leave one speaker out", "session": "leave one session out"}
-_KNOWN = {"protocol", "epochs", "batch_size", "max_frames", "precision", "learning_rate"}
-_NOT_VERSIONS = {"device", "threads", "revision"}
-_USUAL = {"missing_neutral": "error", "compile": False}
+_SAID = {
+    "epochs": "{} epochs",
+    "batch_size": "batches of {}",
+    "max_frames": "{} frames",
+    "precision": "{}",
+    "learning_rate": "learning rate {}",
+    "patience": "patience {}",
+}
+_CELLS_OWN = {"encoder", "seed"}
 
 
-def budget_line(budget: Mapping[str, Any]) -> str:
+def budget_line(budget: Budget) -> str:
     """A budget in one line; what is as usual goes without saying."""
-    protocol = str(budget["protocol"])
-    said = [_PROTOCOLS.get(protocol, protocol)]
-    forms = {
-        "epochs": "{} epochs",
-        "batch_size": "batches of {}",
-        "max_frames": "{} frames",
-        "precision": "{}",
-        "learning_rate": "learning rate {}",
-    }
-    said += [form.format(budget[key]) for key, form in forms.items() if key in budget]
+    said = [_PROTOCOLS.get(budget.protocol, budget.protocol)]
+    said += [form.format(getattr(budget.settings, key)) for key, form in _SAID.items()]
     said += [
-        f"{key.replace('_', ' ')} {value}"
-        for key, value in budget.items()
-        if key not in _KNOWN and _USUAL.get(key, object()) != value
+        f"{field.name.replace('_', ' ')} {value}"
+        for field in fields(budget.settings)
+        if field.name not in _SAID.keys() | _CELLS_OWN
+        and (value := getattr(budget.settings, field.name)) != field.default
     ]
     return ", ".join(said)
 
 
 def what_was_run(cells: Sequence[Cell]) -> list[tuple[str, list[str]]]:
     """Terms with what there is to say to each."""
-    environments = [cell.record["environment"] for cell in cells]
-    hours = sum(cell.record["seconds"] for cell in cells) / 3600
+    environments = [cell.record.environment for cell in cells]
+    hours = sum(cell.record.story.seconds for cell in cells) / 3600
     return [
         ("Corpora", _corpora(cells)),
         ("Methods", [", ".join(_distinct(cell.label for cell in cells))]),
@@ -44,13 +44,13 @@ def what_was_run(cells: Sequence[Cell]) -> list[tuple[str, list[str]]]:
         ("Training", [f"{len(cells):,} cells, {hours:,.1f} hours in all"]),
         ("Hardware", _distinct(_hardware(environment) for environment in environments)),
         ("Versions", _distinct(_versions(environment) for environment in environments)),
-        ("Revision", _distinct(str(environment.get("revision") or "unknown") for environment in environments)),
+        ("Revision", _distinct(environment.revision or "unknown" for environment in environments)),
     ]
 
 
 def _corpora(cells: Sequence[Cell]) -> list[str]:
-    identities = [test["corpus"] for cell in cells for test in cell.record["tests"].values()]
-    utterances = {identity["name"]: identity["utterances"] for identity in identities}
+    tested = [test.corpus for cell in cells for test in cell.record.tests.values()]
+    utterances = {corpus.name: corpus.utterances for corpus in tested}
     trained = {cell.corpus for cell in cells}
     return [
         f"{name}: {count:,} utterances" + ("" if name in trained else ", for tests alone")
@@ -61,25 +61,25 @@ def _corpora(cells: Sequence[Cell]) -> list[str]:
 def _places(cells: Sequence[Cell]) -> list[str]:
     said = []
     for corpus in _distinct(cell.corpus for cell in cells):
-        folds, seeds = (sorted(set(own)) for own in zip(*(c.place for c in cells if c.corpus == corpus), strict=True))
+        pairs = [cell.fold_and_seed for cell in cells if cell.corpus == corpus]
+        folds, seeds = (sorted(set(numbers)) for numbers in zip(*pairs, strict=True))
         said.append(f"{corpus}: folds {_numbers(folds)}; seeds {_numbers(seeds)}")
     return said
 
 
-def _numbers(found: Sequence[int]) -> str:
+def _numbers(numbers: Sequence[int]) -> str:
     """``0, 2`` or, of three and more without a gap, ``0 to 9``."""
-    if len(found) > 2 and found[-1] - found[0] == len(found) - 1:
-        return f"{found[0]} to {found[-1]}"
-    return ", ".join(map(str, found))
+    if len(numbers) > 2 and numbers[-1] - numbers[0] == len(numbers) - 1:
+        return f"{numbers[0]} to {numbers[-1]}"
+    return ", ".join(map(str, numbers))
 
 
-def _hardware(environment: Mapping[str, Any]) -> str:
-    threads = environment.get("threads")
-    return str(environment.get("device", "unknown")) + (f", {threads} threads" if threads else "")
+def _hardware(environment: Environment) -> str:
+    return f"{environment.device}, {environment.threads} threads"
 
 
-def _versions(environment: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in environment.items() if name not in _NOT_VERSIONS)
+def _versions(environment: Environment) -> str:
+    return ", ".join(f"{name} {version}" for name, version in environment.versions.items())
 
 
 def _distinct(values: Iterable[str]) -> list[str]:

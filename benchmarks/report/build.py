@@ -1,22 +1,21 @@
 """A report from finished cells: one page, and each table and figure as files."""
 
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
+from benchmarks.cost.speed_record import SpeedRecord
 from benchmarks.methods import METHODS
+from benchmarks.output.formats import escape_markdown, latex, markdown, to_csv
+from benchmarks.output.table import Table
 from benchmarks.report.about import budget_line, what_was_run
 from benchmarks.report.cells import Cell, read_runs
 from benchmarks.report.columns import columns
 from benchmarks.report.cost_tables import complexity_table, encoder_cost_table, encoder_uar_table, fitting_speeds
 from benchmarks.report.encoder_section import encoder_section
-from benchmarks.report.formats import escape_markdown, latex, markdown, to_csv
 from benchmarks.report.page import render_page
 from benchmarks.report.rows import BASELINE, OURS, sort_rows
 from benchmarks.report.section import Section, name_files
-from benchmarks.report.table import Table
 from dsnet_plugin.serialization import write_bytes
 
 PAGE_NAME = "report.html"
@@ -34,13 +33,14 @@ def write_report(runs: Sequence[Path], out: Path | None = None, say: Callable[[s
         The path of the page.
 
     Raises:
-        RunError: nothing there, a damaged line, or no finished cell.
+        RunError: nothing there, or no finished cell.
+        CheckpointError: a line that is damaged or of another version.
     """
-    found = read_runs(runs)
+    read = read_runs(runs)
     first = runs[0] if runs[0].is_dir() else runs[0].parent
     folder = out or first / "report"
     sections = []
-    for title, make in _planned(found.cells, found.speeds):
+    for title, make in _planned(read.cells, read.speeds):
         say(title)
         sections.append(make())
     name_files(sections)
@@ -53,14 +53,14 @@ def write_report(runs: Sequence[Path], out: Path | None = None, say: Callable[[s
                 write_bytes(folder / "figures" / f"{item.name}.png", item.png)
                 write_bytes(folder / "figures" / f"{item.name}.svg", item.svg)
     write_bytes(folder / "tables.md", _markdown(sections).encode())
-    page = render_page(what_was_run(found.cells), found.remarks, sections)
+    page = render_page(what_was_run(read.cells), read.remarks, sections)
     write_bytes(folder / PAGE_NAME, page.encode())
     return folder / PAGE_NAME
 
 
-def _planned(cells: Sequence[Cell], speeds: Sequence[dict[str, Any]]) -> Iterator[tuple[str, Callable[[], Section]]]:
+def _planned(cells: Sequence[Cell], speeds: Sequence[SpeedRecord]) -> Iterator[tuple[str, Callable[[], Section]]]:
     """The sections in their order, by their titles."""
-    by_budget = _grouped(cells, lambda cell: json.dumps(cell.budget, sort_keys=True))
+    by_budget = _grouped(cells, lambda cell: cell.budget)
     for i, own in enumerate(by_budget, 1):
         budget = budget_line(own[0].budget)
         number = [f"budget {i}"] if len(by_budget) > 1 else []
@@ -69,7 +69,7 @@ def _planned(cells: Sequence[Cell], speeds: Sequence[dict[str, Any]]) -> Iterato
             where = ", ".join([*([part[0].encoder] if len(by_encoder) > 1 else []), *number])
             title = f"Results: {where}" if where else "Results"
             yield title, partial(encoder_section, title, budget, where, part)
-        if len(by_encoder) > 1 or fitting_speeds(own[0].budget, speeds):
+        if len(by_encoder) > 1 or fitting_speeds(own[0].budget.settings, speeds):
             title = ": ".join(["Encoders" if len(by_encoder) > 1 else "Speed", *number])
             yield title, partial(_encoders, title, budget, ", ".join(number), by_encoder, speeds)
     present = {cell.method for cell in cells}
@@ -77,15 +77,15 @@ def _planned(cells: Sequence[Cell], speeds: Sequence[dict[str, Any]]) -> Iterato
         yield "Complexity", lambda: Section("Complexity", items=[complexity_table("table-3", methods)])
 
 
-def _grouped(cells: Sequence[Cell], key: Callable[[Cell], str]) -> list[list[Cell]]:
-    groups: dict[str, list[Cell]] = {}
+def _grouped(cells: Sequence[Cell], key: Callable[[Cell], Hashable]) -> list[list[Cell]]:
+    groups: dict[Hashable, list[Cell]] = {}
     for cell in cells:
         groups.setdefault(key(cell), []).append(cell)
     return list(groups.values())
 
 
 def _encoders(
-    title: str, budget: str, where: str, by_encoder: Sequence[Sequence[Cell]], speeds: Sequence[dict[str, Any]]
+    title: str, budget: str, where: str, by_encoder: Sequence[Sequence[Cell]], speeds: Sequence[SpeedRecord]
 ) -> Section:
     """What DSNet costs and gains on each encoder."""
     section = Section(title, budget, where)
@@ -97,8 +97,8 @@ def _encoders(
     if len(pairs) > 1:
         section.items.append(encoder_uar_table("encoders-uar", "DSNet on each encoder: UAR in percent", pairs))
     encoders = [cells[0].encoder for cells in by_encoder]
-    settings = by_encoder[0][0].budget
-    section.items.append(encoder_cost_table("encoders-cost", "Cost on each encoder", encoders, settings, speeds))
+    budget_settings = by_encoder[0][0].budget.settings
+    section.items.append(encoder_cost_table("encoders-cost", "Cost on each encoder", encoders, budget_settings, speeds))
     return section
 
 

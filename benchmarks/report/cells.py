@@ -2,71 +2,87 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from benchmarks.cost.speed_record import SpeedRecord
 from benchmarks.errors import RunError
-from benchmarks.grid import LINES_NAME, SPEED_NAME, check_line
+from benchmarks.grid import LINES_NAME, SPEED_NAME, CellRecord, read_record
+from benchmarks.output.typed_json import from_json, to_json
+from benchmarks.training import CorpusIdentity, TrainingSettings
+from dsnet_plugin import CheckpointError
+
+
+class Budget(NamedTuple):
+    """What the cells of one table share."""
+
+    protocol: str
+    """A name of ``PROTOCOLS``."""
+
+    settings: TrainingSettings
+    """The settings, with an empty encoder and seed 0 in the place of a cell's own."""
 
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """One finished cell; ``folder`` is where it left its files, which need not be there any more."""
+    """One finished cell, with what tables sort it by."""
 
-    record: dict[str, Any]
+    record: CellRecord
+    """All that it left."""
+
     folder: Path
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What makes it this cell and no other."""
-        return dict(self.record["cell"])
+    """Where it left its files, which need not be there any more."""
 
     @property
     def method(self) -> str:
         """The name of the method or variant."""
-        return str(self.identity["method"])
+        return self.record.identity.method
 
     @property
     def label(self) -> str:
         """How tables call the method with these settings."""
-        return str(self.record["label"])
+        return self.record.label
 
     @cached_property
-    def config(self) -> dict[str, Any]:
+    def config(self) -> dict[str, object]:
         """The method's settings, without what follows from the fold."""
-        return {key: value for key, value in self.identity["config"].items() if key != "num_speakers"}
+        return {key: value for key, value in self.record.identity.config.items() if key != "num_speakers"}
 
     @property
     def corpus(self) -> str:
         """The name of the corpus it was trained on."""
-        return str(self.identity["corpus"]["name"])
+        return self.record.identity.corpus.name
 
     @property
-    def place(self) -> tuple[int, int]:
-        """Fold and seed."""
-        return self.identity["fold"], self.identity["settings"]["seed"]
+    def fold_and_seed(self) -> tuple[int, int]:
+        """The numbers of the fold and of the seed."""
+        return self.record.identity.fold, self.record.identity.settings.seed
 
     @property
     def encoder(self) -> str:
         """The name of the encoder."""
-        return str(self.identity["settings"]["encoder"])
+        return self.record.identity.settings.encoder
 
     @cached_property
-    def budget(self) -> dict[str, Any]:
-        """What must be the same for two cells to stand in one table: the settings, and the protocol."""
-        own = {key: value for key, value in self.identity["settings"].items() if key not in ("encoder", "seed")}
-        return {"protocol": self.identity["protocol"], **own}
+    def budget(self) -> Budget:
+        """What must be the same for two cells to stand in one table."""
+        return Budget(self.record.identity.protocol, replace(self.record.identity.settings, encoder="", seed=0))
 
 
 @dataclass
 class Runs:
-    """What was read: cells, lines of speed, and remarks on what was odd about the files."""
+    """What was read."""
 
     cells: list[Cell] = field(default_factory=list)
-    speeds: list[dict[str, Any]] = field(default_factory=list)
+    """The finished cells, each once."""
+
+    speeds: list[SpeedRecord] = field(default_factory=list)
+    """The lines of speed, in their order."""
+
     remarks: list[str] = field(default_factory=list)
+    """What was odd about the files."""
 
 
 def read_runs(paths: Sequence[Path]) -> Runs:
@@ -79,24 +95,24 @@ def read_runs(paths: Sequence[Path]) -> Runs:
         paths: a run's folder, with ``cells.jsonl`` and perhaps ``speed.jsonl``, or a file with lines of either kind.
 
     Raises:
-        RunError: nothing there, a damaged line, a line of another kind, or no finished cell at all.
+        RunError: nothing there, or no finished cell at all.
+        CheckpointError: a line that is damaged, of another version or of another kind, by its number.
     """
     runs = Runs()
-    found: dict[str, Cell] = {}
+    cells: dict[str, Cell] = {}
     for file in [file for path in paths for file in _files(path)]:
-        for where, record in _records(file, runs.remarks):
-            if _is_speed(record):
-                runs.speeds.append(record)
+        for where, line in _lines(file, runs.remarks):
+            if _is_speed(line):
+                runs.speeds.append(from_json(SpeedRecord, line, where, "delete the line to measure it again"))
                 continue
-            check_line(where, record)
-            key = json.dumps(record["cell"], sort_keys=True)
-            if key in found:
+            record = read_record(line, where)
+            key = json.dumps(to_json(record.identity), sort_keys=True)
+            if key in cells:
                 runs.remarks.append(f"{where}: a cell that was there already; the later record counts")
-            found[key] = Cell(record, file.parent / record.get("folder", ""))
-    if not found:
+            cells[key] = Cell(record, file.parent / record.folder)
+    if not cells:
         raise RunError(f"{', '.join(map(str, paths))}: no finished cell; expected at least one line in {LINES_NAME}")
-    runs.cells = list(found.values())
-    _tell_corpora_apart([cell.record for cell in runs.cells])
+    runs.cells = _tell_corpora_apart(list(cells.values()))
     return runs
 
 
@@ -108,8 +124,8 @@ def _files(path: Path) -> list[Path]:
     return [file for file in (path / LINES_NAME, path / SPEED_NAME) if file.is_file()]
 
 
-def _records(path: Path, remarks: list[str]) -> Iterator[tuple[str, Any]]:
-    """The lines of a file with their places."""
+def _lines(path: Path, remarks: list[str]) -> Iterator[tuple[str, Any]]:
+    """The parsed lines of a file with their places."""
     lines = path.read_bytes().split(b"\n")
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -117,29 +133,32 @@ def _records(path: Path, remarks: list[str]) -> Iterator[tuple[str, Any]]:
         where = f"{path}:{number}"
         try:
             yield where, json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             if number < len(lines):
-                raise RunError(f"{where}: damaged ({error}); mend or delete the line") from error
+                raise CheckpointError(f"{where}: damaged ({error}); mend or delete the line") from error
             remarks.append(f"{where}: the last line is unfinished, as a killed run leaves it, and is passed over")
 
 
-def _is_speed(record: Any) -> bool:
-    return isinstance(record, dict) and {"encoder", "training", "inference"} <= record.keys()
+def _is_speed(line: Any) -> bool:
+    return isinstance(line, dict) and {"encoder", "training", "inference"} <= line.keys()
 
 
-def _tell_corpora_apart(records: Sequence[dict[str, Any]]) -> None:
-    """Adds the fingerprint to the names of corpora that share a name."""
-    identities = [corpus for record in records for corpus in _corpora(record)]
+def _tell_corpora_apart(cells: Sequence[Cell]) -> list[Cell]:
+    """The cells with the fingerprint added to the names of corpora that share a name."""
     prints: dict[str, set[str]] = {}
-    for identity in identities:
-        prints.setdefault(identity["name"], set()).add(identity["sha256"])
-    shared = {name for name, own in prints.items() if len(own) > 1}
-    for record in records:
-        for corpus in _corpora(record):
-            if corpus["name"] in shared:
-                corpus["name"] += f" {corpus['sha256'][:6]}"
-        record["tests"] = {test["corpus"]["name"]: test for test in record["tests"].values()}
+    for cell in cells:
+        for corpus in (cell.record.identity.corpus, *(test.corpus for test in cell.record.tests.values())):
+            prints.setdefault(corpus.name, set()).add(corpus.sha256)
 
+    def told_apart(corpus: CorpusIdentity) -> CorpusIdentity:
+        shared = len(prints[corpus.name]) > 1
+        return replace(corpus, name=f"{corpus.name} {corpus.sha256[:6]}") if shared else corpus
 
-def _corpora(record: dict[str, Any]) -> list[dict[str, Any]]:
-    return [record["cell"]["corpus"], *(test["corpus"] for test in record["tests"].values())]
+    def renamed(record: CellRecord) -> CellRecord:
+        identity = replace(record.identity, corpus=told_apart(record.identity.corpus))
+        tests = [replace(test, corpus=told_apart(test.corpus)) for test in record.tests.values()]
+        return replace(record, identity=identity, tests={test.corpus.name: test for test in tests})
+
+    if all(len(digests) == 1 for digests in prints.values()):
+        return list(cells)
+    return [replace(cell, record=renamed(cell.record)) for cell in cells]

@@ -6,21 +6,22 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from benchmarks.report.cells import Cell
-from benchmarks.scores import Predictions, SpeakerRecord
+from benchmarks.scores import Predictions
 from benchmarks.scores.statistics import mean_uar
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What one row says in one column.
-
-    ``predictions`` have a replica for each seed (within a corpus) or for each fold and seed (across corpora); ``uars`` is
-    the UAR in percent of each seed, and ``fold_uars`` the same as the mean over folds, which is the same across corpora.
-    """
+    """What one row says in one column."""
 
     predictions: Predictions
+    """A replica for each seed (within a corpus), or for each fold and seed (across corpora)."""
+
     uars: list[float]
+    """The UAR in percent of each seed."""
+
     fold_uars: list[float]
+    """The same as the mean over folds; equal to ``uars`` across corpora."""
 
     @property
     def sd(self) -> float | None:
@@ -32,20 +33,35 @@ class Entry:
 class Column:
     """One corpus within itself, or from one to another, with the rows that were tested so.
 
-    All entries rest on the same ``folds`` and ``seeds``: those that every row has. ``used`` of ``cells`` cells are among
-    them. ``tested`` of the corpus' ``utterances`` are test utterances of these folds. Without a fold and seed common to
-    all rows there are no entries.
+    All entries rest on the same folds and seeds, and without a fold and seed common to all rows there are none.
     """
 
     name: str
+    """The corpus' name, or ``"one to another"``."""
+
     within: bool
+    """Whether it is one corpus within itself."""
+
     rows: list[str]
+    """The names of the rows, in their order."""
+
     folds: list[int]
+    """The folds that every row has."""
+
     seeds: list[int]
+    """The seeds that every row has in all these folds."""
+
     used: int
+    """How many cells are of these folds and seeds."""
+
     cells: int
+    """How many cells there are."""
+
     utterances: int
+    """How many utterances the tested corpus has."""
+
     entries: dict[str, Entry]
+    """What each row says, by its name."""
 
     @property
     def tested(self) -> int:
@@ -70,27 +86,27 @@ def columns(rows: Mapping[str, Sequence[Cell]]) -> list[Column]:
     Args:
         rows: the cells of each row by its name, all of one encoder and one budget.
     """
-    cells = [cell for own in rows.values() for cell in own]
+    cells = [cell for row_cells in rows.values() for cell in row_cells]
     corpora = list(dict.fromkeys(cell.corpus for cell in cells))
-    pairs = [(own, other) for own in corpora for other in _targets(cells, own)]
+    pairs = [(corpus, target) for corpus in corpora for target in _targets(cells, corpus)]
     return [_column(rows, *pair) for pair in (*((name, name) for name in corpora), *pairs)]
 
 
 def _targets(cells: Sequence[Cell], corpus: str) -> list[str]:
-    found = dict.fromkeys(name for cell in cells if cell.corpus == corpus for name in cell.record["tests"])
-    return [name for name in found if name != corpus]
+    tested = dict.fromkeys(name for cell in cells if cell.corpus == corpus for name in cell.record.tests)
+    return [name for name in tested if name != corpus]
 
 
 def _column(rows: Mapping[str, Sequence[Cell]], corpus: str, target: str) -> Column:
     by_row = {
-        row: own
+        row: cells_of_row
         for row, cells in rows.items()
-        if (own := {c.place: c for c in cells if c.corpus == corpus and target in c.record["tests"]})
+        if (cells_of_row := {c.fold_and_seed: c for c in cells if c.corpus == corpus and target in c.record.tests})
     }
-    folds, seeds = common_places([set(own) for own in by_row.values()])
+    folds, seeds = common_folds_and_seeds([set(cells_of_row) for cells_of_row in by_row.values()])
     within = corpus == target
     entry = _within if within else _across
-    tested = next(cell for own in by_row.values() for cell in own.values()).record["tests"][target]
+    tested = next(cell for cells_of_row in by_row.values() for cell in cells_of_row.values()).record.tests[target]
     return Column(
         name=corpus if within else f"{corpus} to {target}",
         within=within,
@@ -99,55 +115,49 @@ def _column(rows: Mapping[str, Sequence[Cell]], corpus: str, target: str) -> Col
         seeds=seeds,
         used=len(by_row) * len(folds) * len(seeds),
         cells=sum(map(len, by_row.values())),
-        utterances=tested["corpus"]["utterances"],
-        entries={row: entry(own, folds, seeds, target) for row, own in by_row.items() if folds},
+        utterances=tested.corpus.utterances,
+        entries={row: entry(cells_of_row, folds, seeds, target) for row, cells_of_row in by_row.items() if folds},
     )
 
 
-def common_places(places: Sequence[set[tuple[int, int]]]) -> tuple[list[int], list[int]]:
+def common_folds_and_seeds(pairs: Sequence[set[tuple[int, int]]]) -> tuple[list[int], list[int]]:
     """The folds and seeds that all have, as a full grid: for every seed the same folds.
 
     Where some seeds have more folds than others, the grid with the most cells counts, and among equals the one with more
     folds.
 
     Args:
-        places: for each row its pairs of fold and seed.
+        pairs: for each row its pairs of fold and seed.
     """
-    shared = set.intersection(*places)
+    shared = set.intersection(*pairs)
     folds_of = {seed: {fold for fold, other in shared if other == seed} for _, seed in shared}
     if not folds_of:
         return [], []
     candidates = [*folds_of.values(), set.intersection(*folds_of.values())]
-    grids = [(folds, [seed for seed, own in folds_of.items() if folds <= own]) for folds in candidates]
+    grids = [(folds, [seed for seed, all_folds in folds_of.items() if folds <= all_folds]) for folds in candidates]
     folds, seeds = max(grids, key=lambda grid: (len(grid[0]) * len(grid[1]), len(grid[0])))
     return sorted(folds), sorted(seeds)
 
 
-def _within(own: Mapping[tuple[int, int], Cell], folds: Sequence[int], seeds: Sequence[int], target: str) -> Entry:
+def _within(cells: Mapping[tuple[int, int], Cell], folds: Sequence[int], seeds: Sequence[int], target: str) -> Entry:
     """The folds pooled, as section 4.3 has it."""
-    records = [
-        {name: said for fold in folds for name, said in _speakers(own[fold, seed], target).items()} for seed in seeds
-    ]
-    predictions = Predictions.from_records(records)
-    fold_uars = [
-        float(np.mean([mean_uar(Predictions.from_records([_speakers(own[fold, seed], target)])) for fold in folds]))
+    pooled = [
+        {name: said for fold in folds for name, said in cells[fold, seed].record.tests[target].speakers.items()}
         for seed in seeds
     ]
+    predictions = Predictions.from_records(pooled)
+    fold_uars = [float(np.mean([cells[fold, seed].record.tests[target].uar for fold in folds])) for seed in seeds]
     return Entry(predictions, _uars(predictions), fold_uars)
 
 
-def _across(own: Mapping[tuple[int, int], Cell], folds: Sequence[int], seeds: Sequence[int], target: str) -> Entry:
+def _across(cells: Mapping[tuple[int, int], Cell], folds: Sequence[int], seeds: Sequence[int], target: str) -> Entry:
     """Each fold's model on all of the other corpus, averaged, as section 4.3 has it."""
-    places = [(fold, seed) for seed in seeds for fold in folds]
-    predictions = Predictions.from_records([_speakers(own[place], target) for place in places])
-    uars = np.reshape(_uars(predictions), (len(seeds), len(folds))).mean(1).tolist()
+    tests = [cells[fold, seed].record.tests[target] for seed in seeds for fold in folds]
+    predictions = Predictions.from_records([test.speakers for test in tests])
+    uars = np.reshape([test.uar for test in tests], (len(seeds), len(folds))).mean(1).tolist()
     return Entry(predictions, uars, uars)
 
 
 def _uars(predictions: Predictions) -> list[float]:
     """The UAR of each replica."""
     return [mean_uar(replace(predictions, predicted=said[None])) for said in predictions.predicted]
-
-
-def _speakers(cell: Cell, target: str) -> dict[str, SpeakerRecord]:
-    return dict(cell.record["tests"][target]["speakers"])

@@ -1,14 +1,16 @@
 """What the methods cost (Table 3), and what DSNet costs and gains on each encoder."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import get_args
 
 from benchmarks.cost import PAPER_TABLE_3, measure
+from benchmarks.cost.speed_record import SpeedRecord
 from benchmarks.methods import METHODS
+from benchmarks.output.table import Number, Table, Value
 from benchmarks.report.columns import Column
 from benchmarks.report.rows import BASELINE, OURS
-from benchmarks.report.table import Number, Table, Value
 from benchmarks.scores.statistics import Unit, holm, mean_uar, paired_permutation
+from benchmarks.training import TrainingSettings
 from dsnet_plugin import DSNetError
 
 _GIB = 2**30
@@ -31,23 +33,21 @@ def complexity_table(name: str, methods: Sequence[str]) -> Table:
         rows.append([method, *(Number(own, form=".3f", unit=unit, paper=paper) for own, unit, paper in counted)])
     header = ["method", "training parameters", "training MACs", "inference parameters", "inference MACs"]
     notes = ["For one utterance of 600 frames on the paper's CNN; in brackets the figures that the paper prints."]
-    return Table(name, "Table 3. Complexity of the methods", header, rows, notes=notes)
+    return Table(header, rows, notes=notes, name=name, title="Table 3. Complexity of the methods")
 
 
-def fitting_speeds(
-    budget: Mapping[str, Any], speeds: Sequence[Mapping[str, Any]]
-) -> dict[tuple[str, str], Mapping[str, Any]]:
+def fitting_speeds(settings: TrainingSettings, speeds: Sequence[SpeedRecord]) -> dict[tuple[str, str], SpeedRecord]:
     """By encoder and method the last line of speed that was measured with a budget's frames, batch and precision."""
-    wanted = {key: budget[key] for key in ("max_frames", "batch_size", "precision", "compile") if key in budget}
+    wanted = (settings.max_frames, settings.batch_size, settings.precision, settings.compile)
     return {
-        (line["encoder"], line["method"]): line
+        (line.encoder, line.method): line
         for line in speeds
-        if all(line.get(key, False) == value for key, value in wanted.items())
+        if (line.max_frames, line.batch_size, line.precision, line.compile) == wanted
     }
 
 
 def encoder_cost_table(
-    name: str, title: str, encoders: Sequence[str], budget: Mapping[str, Any], speeds: Sequence[Mapping[str, Any]]
+    name: str, title: str, encoders: Sequence[str], settings: TrainingSettings, speeds: Sequence[SpeedRecord]
 ) -> Table:
     """Parameters and MACs of each encoder bare and with DSNet, and what was measured of speed and memory.
 
@@ -55,7 +55,7 @@ def encoder_cost_table(
         name: of the table's files.
         title: above it.
         encoders: their names.
-        budget: of the cells; speed counts that was measured with its frames, batch and precision.
+        settings: of the cells; speed counts that was measured with their frames, batch and precision.
         speeds: lines of speed.
     """
     header = [
@@ -63,30 +63,30 @@ def encoder_cost_table(
         *("training, utterances/s", "training memory, GiB"),
         *("latency, ms", "inference, utterances/s", "inference memory, GiB"),
     ]
-    fitting = fitting_speeds(budget, speeds)
+    fitting = fitting_speeds(settings, speeds)
     rows: list[Sequence[Value]] = [
         [
             encoder,
             method,
-            *_counts(method, encoder, int(budget["max_frames"])),
-            *(_measured(fitting.get((encoder, method), {}), *what) for what in _MEASURED),
+            *_counts(method, encoder, settings.max_frames),
+            *(_measured(fitting.get((encoder, method)), *what) for what in _MEASURED),
         ]
         for encoder in encoders
         for method in METHODS
         if method in (BASELINE, OURS) or (encoder, method) in fitting
     ]
     shown = [line for (encoder, _), line in fitting.items() if encoder in encoders]
-    devices = dict.fromkeys(str(line.get("environment", {}).get("device")) for line in shown)
+    devices = dict.fromkeys(line.environment.device for line in shown)
     notes = [
-        f"The baseline is the bare encoder with its classifier. For one utterance of {budget['max_frames']} frames."
+        f"The baseline is the bare encoder with its classifier. For one utterance of {settings.max_frames} frames."
     ]
     if devices:
         notes.append(
-            f"Speed and memory on {', '.join(devices)}, batches of {budget['batch_size']}, {budget['precision']}."
+            f"Speed and memory on {', '.join(devices)}, batches of {settings.batch_size}, {settings.precision}."
         )
     else:
         notes.append("Speed was not measured with these frames, this batch and this precision.")
-    return Table(name, title, header, rows, notes=notes, left=2)
+    return Table(header, rows, notes=notes, left=2, name=name, title=title)
 
 
 def _counts(method: str, encoder: str, max_frames: int) -> list[Value]:
@@ -102,9 +102,8 @@ def _counts(method: str, encoder: str, max_frames: int) -> list[Value]:
     ]
 
 
-def _measured(line: Mapping[str, Any], part: str, key: str, divisor: float, form: str) -> Number | None:
-    value = line.get(part, {}).get(key)
-    return None if value is None else Number(value / divisor, form=form)
+def _measured(line: SpeedRecord | None, part: str, key: str, divisor: float, form: str) -> Number | None:
+    return None if line is None else Number(getattr(getattr(line, part), key) / divisor, form=form)
 
 
 def encoder_uar_table(name: str, title: str, by_encoder: Mapping[str, Sequence[Column]]) -> Table:
@@ -127,7 +126,7 @@ def encoder_uar_table(name: str, title: str, by_encoder: Mapping[str, Sequence[C
         "Bare and with DSNet over the same folds and seeds. Two-sided paired permutation tests, after Holm's adjustment "
         "over the encoders."
     ]
-    return Table(name, title, header, rows, notes=notes, left=2)
+    return Table(header, rows, notes=notes, left=2, name=name, title=title)
 
 
 def _pairs(name: str, by_encoder: Mapping[str, Column]) -> list[Sequence[Value]]:

@@ -19,12 +19,12 @@ def curves_figure(name: str, title: str, cells: Sequence[Cell]) -> Picture:
         cells: of one method, at least one.
     """
     corpora = list(dict.fromkeys(cell.corpus for cell in cells))
-    names = [name for name in panels([cell.record for cell in cells]) if name != "total loss"]
+    names = [name for name in panels([cell.record.story.curves for cell in cells]) if name != "total loss"]
     size = (2.5 * len(names), 2.3 * len(corpora))
     figure = Figure(size, layout=ConstrainedLayoutEngine(hspace=0.08))
     axes = figure.subplots(len(corpora), len(names), squeeze=False)
     for row, corpus in zip(axes, corpora, strict=True):
-        draw_curves(row, [cell.record for cell in cells if cell.corpus == corpus], names)
+        draw_curves(row, [cell.record.story.curves for cell in cells if cell.corpus == corpus], names)
         row[0].set_ylabel(corpus, parse_math=False, weight="bold")
     caption = (
         "Each loss without its weight, in training and validation: the line is the mean over folds and seeds, the region "

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from benchmarks.output.table import Table
 from benchmarks.report.cells import Cell
 from benchmarks.report.columns import columns
 from benchmarks.report.confusion_figure import confusion_figure
@@ -21,7 +22,6 @@ from benchmarks.report.significance import (
     statistics_table,
 )
 from benchmarks.report.spaces_figure import first_with_spaces, spaces_figure
-from benchmarks.report.table import Table
 
 _SCORES = "Mean ± standard deviation over seeds, [95% interval over speakers, of at least five]; the best of a column is bold."
 
@@ -71,7 +71,7 @@ def _comparison(rows: Rows) -> list[Table | Picture]:
             f"{TO_FIRST} differs from the baseline, {TO_BEST} from the best method that is not DSNet (p at most {ALPHA} over "
             "speakers)."
         )
-    adapts = {row: bool(own[0].record["adapts"]) for row, own in rows.items()}
+    adapts = {row: row_cells[0].record.adapts for row, row_cells in rows.items()}
     items: list[Table | Picture] = [
         uar_table("table-2", "Table 2. The methods: UAR in percent", list(rows), found, verdicts, notes, adapts)
     ]
@@ -102,7 +102,7 @@ def _spaces(ours: Sequence[Cell], baselines: Sequence[Cell]) -> Iterator[Picture
     for corpus in dict.fromkeys(cell.corpus for cell in ours):
         if (cell := first_with_spaces(ours, corpus)) is None:
             continue
-        same = [own for own in baselines if own.place == cell.place]
+        same = [other for other in baselines if other.fold_and_seed == cell.fold_and_seed]
         title = f"Figure 3. Feature spaces of {corpus}"
         if found := spaces_figure(f"figure-3-{corpus}", title, cell, first_with_spaces(same, corpus)):
             yield found

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
+from benchmarks.output.table import Table, Value
 from benchmarks.report.cells import Cell
 from benchmarks.report.probes_table import spread
 from benchmarks.report.rows import Rows
-from benchmarks.report.table import Table, Value
 
 
 def losses_table(name: str, title: str, rows: Rows) -> Table:
@@ -22,25 +22,19 @@ def losses_table(name: str, title: str, rows: Rows) -> Table:
         "Each loss without its weight, and the norm of its gradient on the encoder in the first batch of the epoch. First "
         "and last epoch; mean ± standard deviation over all cells of the row."
     ]
-    found = [
+    rows_by_loss = [
         [row, loss, *_values(cells, loss)]
         for row, cells in rows.items()
-        for loss in dict.fromkeys(loss for cell in cells for loss in cell.record["curves"][0]["train"])
+        for loss in dict.fromkeys(loss for cell in cells for loss in cell.record.story.curves[0].train)
         if loss != "total"
     ]
-    return Table(name, title, header, found, notes=notes, left=2)
+    return Table(header, rows_by_loss, notes=notes, left=2, name=name, title=title)
 
 
 def _values(cells: Sequence[Cell], loss: str) -> list[Value]:
-    return [
-        spread(
-            [
-                epochs[place][side][loss]
-                for cell in cells
-                if (epochs := cell.record["curves"]) and loss in epochs[place].get(side, {})
-            ],
-            ".3g",
-        )
-        for side in ("train", "validation", "gradient_norms")
-        for place in (0, -1)
+    numbers = [
+        [getattr(cell.record.story.curves[epoch], part) for cell in cells]
+        for part in ("train", "validation", "gradient_norms")
+        for epoch in (0, -1)
     ]
+    return [spread([one[loss] for one in by_cell if loss in one], ".3g") for by_cell in numbers]

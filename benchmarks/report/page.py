@@ -9,10 +9,10 @@ from urllib.parse import quote
 
 from jinja2 import Environment, StrictUndefined
 
-from benchmarks.report.formats import latex, to_csv
+from benchmarks.output.formats import latex, to_csv
+from benchmarks.output.table import Interval, Number, Table, Value, parts
 from benchmarks.report.picture import Picture
 from benchmarks.report.section import Section
-from benchmarks.report.table import Interval, Number, Table, Value, parts
 
 TEMPLATE = "page.html.j2"
 

@@ -1,15 +1,13 @@
 """What the disentanglement did: how much emotion and how much speaker each feature space holds."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from benchmarks.report.cells import Cell
+from benchmarks.output.table import Number, Table, Value
 from benchmarks.report.rows import Rows
-from benchmarks.report.table import Number, Table, Value
+from benchmarks.scores.probing import Probes
 
-_HSIC = "hsic"
 _QUESTIONS = ("emotion", "speaker")
 
 
@@ -23,24 +21,32 @@ def probes_table(name: str, title: str, rows: Rows) -> Table | None:
     """
     corpora = list(dict.fromkeys(cell.corpus for cells in rows.values() for cell in cells))
     probed = {
-        (corpus, method): _probes([cell for cell in cells if cell.corpus == corpus])
+        (corpus, method): [cell.record.probes for cell in cells if cell.corpus == corpus and cell.record.probes.spaces]
         for corpus in corpora
         for method, cells in rows.items()
     }
-    spaces = list(dict.fromkeys(s for own in probed.values() for probes in own for s in probes if s != _HSIC))
+    spaces = list(dict.fromkeys(space for probes in probed.values() for one in probes for space in one.spaces))
     if not spaces:
         return None
     asked = [(question, space) for question in _QUESTIONS for space in spaces]
-    found: list[Sequence[Value]] = [
-        [corpus, method, *(_score(own, *what) for what in asked), spread([p[_HSIC] for p in own if _HSIC in p], ".3f")]
-        for (corpus, method), own in probed.items()
-        if own
+    scores: list[Sequence[Value]] = [
+        [
+            corpus,
+            method,
+            *(spread(_scores(probes, *what), ".1f") for what in asked),
+            spread([one.hsic for one in probes if one.hsic is not None], ".3f"),
+        ]
+        for (corpus, method), probes in probed.items()
+        if probes
     ]
     foot = [
         [
             corpus,
             "chance",
-            *(_chance([p for (c, _), own in probed.items() if c == corpus for p in own], *what) for what in asked),
+            *(
+                _chance([one for (name, _), probes in probed.items() if name == corpus for one in probes], *what)
+                for what in asked
+            ),
             "",
         ]
         for corpus in corpora
@@ -51,23 +57,19 @@ def probes_table(name: str, title: str, rows: Rows) -> Table | None:
         "model never saw, for the speaker those of training speakers. Mean ± standard deviation over cells. HSIC is the "
         "dependence of the two subspaces, from 0 to 1."
     ]
-    failed = sum("error" in cell.record.get("probes", {}) for cells in rows.values() for cell in cells)
+    failed = sum(cell.record.probes.error is not None for cells in rows.values() for cell in cells)
     if failed:
         notes.append(f"{failed} cells have too few utterances of a speaker or a class to be probed.")
-    return Table(name, title, header, found, foot, notes, left=2)
+    return Table(header, scores, foot, notes, left=2, name=name, title=title)
 
 
-def _probes(cells: Sequence[Cell]) -> list[dict[str, Any]]:
-    return [probes for cell in cells if (probes := cell.record.get("probes")) and "error" not in probes]
+def _scores(probes: Sequence[Probes], question: str, space: str) -> list[float]:
+    return [getattr(one.spaces[space], question) for one in probes if space in one.spaces]
 
 
-def _score(probed: Sequence[dict[str, Any]], question: str, space: str) -> Number | None:
-    return spread([probes[space][question] for probes in probed if space in probes], ".1f")
-
-
-def _chance(probed: Sequence[dict[str, Any]], question: str, space: str) -> Number | None:
-    found = [probes[space][f"{question}_chance"] for probes in probed if space in probes]
-    return Number(float(np.mean(found)), form=".1f") if found else None
+def _chance(probes: Sequence[Probes], question: str, space: str) -> Number | None:
+    scores = _scores(probes, f"{question}_chance", space)
+    return Number(float(np.mean(scores)), form=".1f") if scores else None
 
 
 def spread(values: Sequence[float], form: str) -> Number | None:

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from benchmarks.methods import METHODS, VARIANTS
 from benchmarks.report.cells import Cell
@@ -76,7 +75,7 @@ def _by_settings(cells: Sequence[Cell]) -> list[list[Cell]]:
     return list(found.values())
 
 
-def _name(cell: Cell, main: Cell, taken: dict[str, Any]) -> str:
+def _name(cell: Cell, main: Cell, taken: Rows) -> str:
     """The label, and where that is taken what differs from the main settings."""
     if cell.label not in taken and cell.label not in METHODS:
         return cell.label

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from benchmarks.corpora import EMOTIONS
+from benchmarks.output.table import Interval, Number, Table, Value
 from benchmarks.report.columns import Column, Entry
 from benchmarks.report.significance import Verdicts, marks
-from benchmarks.report.table import Interval, Number, Table, Value
 from benchmarks.scores.statistics import (
     interval_over_speakers,
     interval_over_utterances,
@@ -38,15 +38,24 @@ def uar_table(
         notes: come after those on what is compared.
         adapts: of each row, whether utterances of the test speaker serve in training or inference: the column SA.
     """
-    found: list[Sequence[Value]] = []
+    scores_by_row: list[Sequence[Value]] = []
     for row in rows:
         scores = [_score(column, row, verdicts[column.name]) for column in columns]
-        found.append([row, *([] if adapts is None else ["yes" if adapts[row] else "no"]), *scores])
+        scores_by_row.append([row, *([] if adapts is None else ["yes" if adapts[row] else "no"]), *scores])
     chance = [Number(column.chance) if column.entries else None for column in columns]
     facts = [] if adapts is None else ["SA"]
     header = ["method", *facts, *(column.name for column in columns)]
     foot = [["chance", *("" for _ in facts), *chance]]
-    return Table(name, title, header, found, foot, [_basis(columns), *notes], _incomplete(columns), 1 + len(facts))
+    return Table(
+        header,
+        scores_by_row,
+        foot,
+        [_basis(columns), *notes],
+        _incomplete(columns),
+        1 + len(facts),
+        name=name,
+        title=title,
+    )
 
 
 def _basis(columns: Sequence[Column]) -> str:
@@ -116,7 +125,7 @@ def details_table(name: str, title: str, columns: Sequence[Column]) -> Table:
         "utterances and over speakers. Then the recall of each class, the UAR of women and of men, and the speaker of the "
         "lowest UAR. All are means over seeds."
     ]
-    return Table(name, title, header, rows, notes=notes, left=2, folded=True)
+    return Table(header, rows, notes=notes, left=2, folded=True, name=name, title=title)
 
 
 def _details(entry: Entry) -> list[Value]:

@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from benchmarks.output.table import Table
 from benchmarks.report.picture import Picture
-from benchmarks.report.table import Table
 
 
 @dataclass

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import get_args
 
+from benchmarks.output.table import Number, Table, Value
 from benchmarks.report.columns import Column
 from benchmarks.report.rows import BASELINE, OURS
-from benchmarks.report.table import Number, Table, Value
 from benchmarks.scores.statistics import Unit, Versus, compare, holm, mean_uar, paired_permutation
 
 ALPHA = 0.05
@@ -82,7 +82,7 @@ def statistics_table(
         notes.append(
             f"A test over speakers ({fewest}) gives no p value below {2 / 2**fewest:.4f}, before the adjustment."
         )
-    return Table(name, title, header, rows, notes=notes, left=2, folded=True)
+    return Table(header, rows, notes=notes, left=2, folded=True, name=name, title=title)
 
 
 def _against(versus: Versus | None) -> list[Value]:

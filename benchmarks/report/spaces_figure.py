@@ -39,8 +39,8 @@ def has_spaces(cell: Cell) -> bool:
 
 def first_with_spaces(cells: Sequence[Cell], corpus: str) -> Cell | None:
     """The cell of a corpus' first fold and seed among those that have their spaces."""
-    own = [cell for cell in cells if cell.corpus == corpus and has_spaces(cell)]
-    return min(own, key=lambda cell: cell.place, default=None)
+    candidates = [cell for cell in cells if cell.corpus == corpus and has_spaces(cell)]
+    return min(candidates, key=lambda cell: cell.fold_and_seed, default=None)
 
 
 def spaces_figure(name: str, title: str, cell: Cell, baseline: Cell | None) -> Picture | None:
@@ -73,8 +73,8 @@ def spaces_figure(name: str, title: str, cell: Cell, baseline: Cell | None) -> P
     axes[0, 0].set_ylabel("by emotion")
     axes[1, 0].set_ylabel("by speaker")
     caption = (
-        f"t-SNE of the validation speaker's utterances (circles) and the test speaker's (squares), fold {cell.place[0]}, "
-        f"seed {cell.place[1]}. The large points are the centres of one speaker's utterances of one emotion. Distances "
+        f"t-SNE of the validation speaker's utterances (circles) and the test speaker's (squares), fold {cell.fold_and_seed[0]}, "
+        f"seed {cell.fold_and_seed[1]}. The large points are the centres of one speaker's utterances of one emotion. Distances "
         "between spaces cannot be compared."
     )
     return render(figure, name, title, caption)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,15 +12,29 @@ from benchmarks.errors import RunError
 _DIGITS = "".join(map(str, range(len(EMOTIONS))))
 
 
-class SpeakerRecord(TypedDict):
-    """A speaker's utterances, one digit each, an index into ``EMOTIONS``: truth ``"0123"``, predicted ``"0121"``.
+@dataclass(frozen=True)
+class SpeakerRecord:
+    """A speaker's test utterances: what they are and what a method says they are.
 
-    ``sex`` is ``"F"``, ``"M"`` or None.
+    Raises:
+        ValueError: truth and prediction are not as many digits, each an index into ``EMOTIONS``.
     """
 
     sex: str | None
+    """``"F"``, ``"M"``, or None where it is not known."""
+
     truth: str
+    """One digit an utterance, the index of its class in ``EMOTIONS``, in the order of the utterances' keys."""
+
     predicted: str
+    """The same of the predictions."""
+
+    def __post_init__(self) -> None:
+        if not self.truth or len(self.truth) != len(self.predicted) or set(self.truth + self.predicted) - set(_DIGITS):
+            raise ValueError(
+                f"truth {self.truth[:20]!r} ({len(self.truth)}), predicted {self.predicted[:20]!r} "
+                f"({len(self.predicted)}); expected as many digits, of {_DIGITS}"
+            )
 
 
 @dataclass(frozen=True)
@@ -64,7 +77,7 @@ class Predictions:
         A speaker's utterances stand in the same order in all of them, the speakers in any: here they go by name.
 
         Raises:
-            RunError: no record, a text that is no row of labels, or replicas of different utterances.
+            RunError: no record, or replicas of different utterances.
         """
         if not replicas:
             raise RunError("no predictions; expected the record of at least one replica")
@@ -76,19 +89,13 @@ class Predictions:
 
     @classmethod
     def _from_record(cls, record: Mapping[str, SpeakerRecord]) -> "Predictions":
-        names = sorted(record)
-        for name in names:
-            truth, predicted = record[name]["truth"], record[name]["predicted"]
-            if len(truth) != len(predicted) or set(truth + predicted) - set(_DIGITS):
-                raise RunError(
-                    f"speaker {name}: truth {truth[:20]!r} ({len(truth)}), predicted {predicted[:20]!r} "
-                    f"({len(predicted)}); expected as many digits, of {_DIGITS}"
-                )
+        speakers = dict(sorted(record.items()))
+        truths, guesses = ([getattr(one, part) for one in speakers.values()] for part in ("truth", "predicted"))
         return cls(
-            np.array([int(digit) for name in names for digit in record[name]["truth"]], dtype=np.int64),
-            np.array([[int(digit) for name in names for digit in record[name]["predicted"]]], dtype=np.int64),
-            np.repeat(np.array(names, dtype=np.str_), [len(record[name]["truth"]) for name in names]),
-            {name: record[name]["sex"] for name in names},
+            np.array([int(digit) for text in truths for digit in text], dtype=np.int64),
+            np.array([[int(digit) for text in guesses for digit in text]], dtype=np.int64),
+            np.repeat(np.array(list(speakers), dtype=np.str_), list(map(len, truths))),
+            {name: one.sex for name, one in speakers.items()},
         )
 
 

@@ -21,13 +21,15 @@ from tqdm import tqdm
 
 from backbones import create_encoder
 from benchmarks.corpora import EMOTIONS, load_corpus
-from benchmarks.data import Fold, Side, SpeechData, leave_one_group_out
+from benchmarks.data import Fold, FoldSide, SpeechData, leave_one_group_out
 from benchmarks.data.features import extract
 from benchmarks.methods import Method
 from benchmarks.methods.baseline import Baseline
 from benchmarks.output.environment import describe
 from benchmarks.output.files import read_lines, write_lines
-from benchmarks.output.markdown import markdown
+from benchmarks.output.formats import terminal
+from benchmarks.output.table import Table
+from benchmarks.output.typed_json import to_json
 from benchmarks.scores.uar import uar
 from benchmarks.studies.neutral_statistics import CHOICES, LinearEncoder
 from benchmarks.training import TrainingSettings, derive_seed
@@ -82,7 +84,7 @@ def check(
             [str(number + 1), *(f"{epoch['test'][column]:.1f}" for column in ("running", *map(str, SIZES), "all"))]
             for number, epoch in enumerate(line["epochs"])
         ]
-        typer.echo(markdown(["epoch", *columns], rows))
+        typer.echo(terminal(Table(["epoch", *columns], rows)))
     typer.echo(
         f"\nDifference from the statistics of all training utterances, in points, over the last {LAST} epochs:\n"
     )
@@ -96,7 +98,7 @@ def check(
                 for epoch in line["epochs"][-LAST:]
             ]
             rows.append([name, column, f"{mean(apart):.2f}", f"{max(apart):.2f}"])
-    typer.echo(markdown(["method", "statistics", "mean", "most"], rows, left=2))
+    typer.echo(terminal(Table(["method", "statistics", "mean", "most"], rows, left=2)))
     share = [line["statistics_seconds"] / line["training_seconds"] for line in lines]
     typer.echo(f"\nThe suite's statistics take {100 * mean(share):.1f}% of the time of an epoch's training.")
 
@@ -148,7 +150,7 @@ def _compare(wanted: list[dict[str, Any]], lines: list[dict[str, Any]]) -> None:
         what = [choice["method"], choice["encoder"], f"{choice['dropout']:g}", neutral_pass]
         rows.append([*what, f"{mean(by_seed):.2f}{spread}", str(len(of_choice))])
     header = ["method", "encoder", "dropout", "neutral pass", "pooled UAR", "trainings"]
-    typer.echo(markdown(header, rows, left=4))
+    typer.echo(terminal(Table(header, rows, left=4)))
 
 
 def _joined(lines: list[dict[str, Any]]) -> tuple[list[int], list[int]]:
@@ -180,7 +182,11 @@ def _train_all(
                     settings = TrainingSettings(epochs=epochs, max_frames=frames, seed=seed, precision=precision)
                     trainer = trainer or _Trainer(root, settings)
                     finished = [
-                        {**key, **trainer.train(choice, group, settings, sizes), "environment": describe(device)}
+                        {
+                            **key,
+                            **trainer.train(choice, group, settings, sizes),
+                            "environment": to_json(describe(device)),
+                        }
                     ]
                     write_lines(out, [*read_lines(out), *finished])
                 lines += finished
@@ -218,11 +224,11 @@ def _train(
     kind = Baseline if choice["method"] == "baseline" else CHOICES[choice["neutral"]]
     encoder = create_encoder("cnn", dropout=choice["dropout"]) if choice["encoder"] == "cnn" else LinearEncoder()
     method = kind(encoder, len(EMOTIONS))
-    training = Side(data, fold.train, method, "error", settings.seed)
-    validation, test = (Side(data, side, method, seed=settings.seed) for side in (fold.validation, fold.test))
+    training = FoldSide(data, fold.train, method, "error", settings.seed)
+    validation, test = (FoldSide(data, side, method, seed=settings.seed) for side in (fold.validation, fold.test))
     put_on_device(method, settings, accelerator.device)
     step = AdamStep(method, make_adam(method, settings.learning_rate), accelerator)
-    batches = -(-len(training.training_indices(0)) // settings.batch_size)
+    batches = -(-len(training.training_places(0)) // settings.batch_size)
     epochs: list[dict[str, Any]] = []
     best, seconds = (-1.0, 0.0), {"training": 0.0, "statistics": 0.0}
     predicted = torch.tensor([])
@@ -244,11 +250,11 @@ def _train(
         start = time.perf_counter()
         fit_statistics(method, training, epoch, settings, accelerator)
         seconds["statistics"] += time.perf_counter() - start
-        found = evaluate(method, validation, settings.batch_size, accelerator)
+        losses, validation_uar = evaluate(method, validation, settings.batch_size, accelerator)
         guesses = predict(method, test, settings.batch_size, accelerator).argmax(1)
         scores["suite"] = uar(data.labels[fold.test], guesses)
-        epochs.append({"validation": found["validation_uar"], "test": scores})
-        rank = found["validation_uar"], -found["validation"]["task"]
+        epochs.append({"validation": validation_uar, "test": scores})
+        rank = validation_uar, -losses["task"]
         if rank > best:
             best, predicted = rank, guesses
     bar.close()
@@ -262,7 +268,7 @@ def _train(
     }
 
 
-def _test_uar(method: Method, test: Side, settings: TrainingSettings, accelerator: Accelerator) -> float:
+def _test_uar(method: Method, test: FoldSide, settings: TrainingSettings, accelerator: Accelerator) -> float:
     probabilities = predict(method, test, settings.batch_size, accelerator)
     return uar(test.data.labels[test.indices], probabilities.argmax(1))
 

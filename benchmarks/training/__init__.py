@@ -4,7 +4,21 @@ What trains or infers stays in ``device``, ``adam``, ``fit`` and ``inference``, 
 ``curves``, since they need matplotlib.
 """
 
-from benchmarks.training.checkpoint import MODEL_NAME, STATE_NAME, load_model
-from benchmarks.training.settings import TrainingSettings, check_same, derive_seed
+from benchmarks.training.checkpoint import MODEL_NAME, STATE_NAME, ModelRecord, load_model
+from benchmarks.training.identity import CorpusIdentity, TrainingIdentity, check_same
+from benchmarks.training.settings import TrainingSettings, derive_seed
+from benchmarks.training.story import Epoch, TrainingStory
 
-__all__ = ["MODEL_NAME", "STATE_NAME", "TrainingSettings", "check_same", "derive_seed", "load_model"]
+__all__ = [
+    "MODEL_NAME",
+    "STATE_NAME",
+    "CorpusIdentity",
+    "Epoch",
+    "ModelRecord",
+    "TrainingIdentity",
+    "TrainingSettings",
+    "TrainingStory",
+    "check_same",
+    "derive_seed",
+    "load_model",
+]

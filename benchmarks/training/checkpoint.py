@@ -1,5 +1,7 @@
 """Trained models and interrupted trainings on disk: one safetensors file each, with its JSON record inside."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,25 +12,78 @@ from backbones import create_encoder
 from benchmarks.errors import RunError
 from benchmarks.methods import Method, create_method
 from benchmarks.output.files import read_tensors, write_tensors
+from benchmarks.output.typed_json import from_json, to_json
+from benchmarks.training.identity import CorpusIdentity, TrainingIdentity
+from benchmarks.training.story import Epoch
 from dsnet_plugin import CheckpointError, ConfigError
 from dsnet_plugin.serialization import load_tensors
 
 MODEL_NAME = "best.safetensors"
 STATE_NAME = "state.safetensors"
-FORMAT = 1
+MODEL_FORMAT = 1
+STATE_FORMAT = 2
 
 
-def save_model(path: Path, model: nn.Module, record: dict[str, Any]) -> None:
+@dataclass(frozen=True)
+class ModelRecord:
+    """What :func:`load_model` needs to build a method again, and where it comes from; the last four are for readers alone."""
+
+    method: str
+    """A name of ``METHODS`` or ``VARIANTS``."""
+
+    config: Mapping[str, object]
+    """The method's settings."""
+
+    encoder: str
+    """A name that :func:`backbones.create_encoder` takes."""
+
+    classes: list[str]
+    """The names of the classes, in the order of the logits."""
+
+    max_frames: int
+    """Frames of 10 ms to which an utterance was cut or repeated in training."""
+
+    blueprint: Mapping[str, object] | None = None
+    """What builds an encoder of transformers without its folder or the hub; None for any other."""
+
+    corpus: CorpusIdentity | None = None
+    """What it was trained on."""
+
+    fold: int | None = None
+    """The number of the fold, from 0."""
+
+    epoch: int | None = None
+    """The number of the epoch that the validation speaker chose, from 1."""
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """What an interrupted training needs besides its tensors."""
+
+    identity: TrainingIdentity
+    """Which training it is."""
+
+    curves: Sequence[Epoch]
+    """The finished epochs."""
+
+    seconds: float
+    """The time that they took."""
+
+    schedule: Mapping[str, object]
+    """The state of the learning rate's schedule."""
+
+
+def save_model(path: Path, model: nn.Module, record: ModelRecord) -> None:
     """Writes a method's weights and buffers with what :func:`load_model` needs to build it again."""
-    write_tensors(path, model.state_dict(), {"format": FORMAT, "kind": "model", **record})
+    write_tensors(path, model.state_dict(), {"format": MODEL_FORMAT, "kind": "model", **to_json(record)})
 
 
-def build_encoder(name: str, blueprint: dict[str, Any] | None) -> Any:
+def build_encoder(name: str, blueprint: Mapping[str, object] | None) -> Any:
     """An encoder for weights that a checkpoint holds; one of transformers is built without its folder or the hub."""
     return create_encoder(name) if blueprint is None else create_encoder(name, record=blueprint)
 
 
-def load_model(path: Path) -> tuple[Method, dict[str, Any]]:
+def load_model(path: Path) -> tuple[Method, ModelRecord]:
     """Builds the method that a checkpoint holds, on the CPU and in eval mode, and returns it with its record.
 
     Args:
@@ -38,52 +93,54 @@ def load_model(path: Path) -> tuple[Method, dict[str, Any]]:
         CheckpointError: no such file, damaged, not a model of this project, or tensors of another model.
     """
     path = path / MODEL_NAME if path.is_dir() else path
-    tensors, record = read_tensors(path)
-    if record.get("kind") != "model" or record.get("format") != FORMAT:
+    tensors, written = read_tensors(path)
+    kind, version = (written.pop(key, None) if isinstance(written, dict) else None for key in ("kind", "format"))
+    if (kind, version) != ("model", MODEL_FORMAT):
         raise CheckpointError(
-            f"{path} holds a {record.get('kind')} of format {record.get('format')}; expected a model of format {FORMAT}, "
-            f"the {MODEL_NAME} of a fold"
+            f"{path} holds a {kind} of format {version}; expected a model of format {MODEL_FORMAT}, the {MODEL_NAME} of a fold"
         )
-    if lacking := sorted({"method", "config", "encoder", "classes", "max_frames"} - record.keys()):
-        raise CheckpointError(f"{path}: its record lacks {', '.join(lacking)}; train the model again")
+    record = from_json(ModelRecord, written, str(path), "train the model again")
     try:
-        encoder = build_encoder(record["encoder"], record.get("blueprint"))
-        method = create_method(record["method"], encoder, len(record["classes"]), **record["config"])
+        encoder = build_encoder(record.encoder, record.blueprint)
+        method = create_method(record.method, encoder, len(record.classes), **record.config)
     except (ConfigError, RunError, TypeError) as error:
         raise CheckpointError(f"{path} holds a model that this release does not know: {error}") from error
     load_tensors(method, tensors, str(path))
     return method.eval(), record
 
 
-def save_state(path: Path, model: nn.Module, optimizer: optim.Optimizer, record: dict[str, Any]) -> None:
+def save_state(path: Path, model: nn.Module, optimizer: optim.Optimizer, record: TrainingState) -> None:
     """Writes all that the next epoch depends on; random numbers need no place, since an epoch draws from its own seed."""
     state = optimizer.state_dict()
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     for i, entries in state["state"].items():
         tensors |= {f"optimizer.{i}.{name}": value for name, value in entries.items()}
-    write_tensors(path, tensors, {"format": FORMAT, "kind": "state", "groups": state["param_groups"], **record})
+    written = {"format": STATE_FORMAT, "kind": "state", "groups": state["param_groups"], "training": to_json(record)}
+    write_tensors(path, tensors, written)
 
 
-def load_state(path: Path, model: nn.Module, optimizer: optim.Optimizer) -> dict[str, Any]:
+def load_state(path: Path, model: nn.Module, optimizer: optim.Optimizer) -> TrainingState:
     """Puts a saved state into a model and its optimizer and returns the record.
 
     Raises:
         CheckpointError: damaged, or of another model.
     """
-    tensors, record = read_tensors(path)
-    if record.get("kind") != "state" or record.get("format") != FORMAT:
-        raise CheckpointError(f"{path} is not an interrupted training of this release: delete it to train afresh")
+    remedy = "delete it to train afresh"
+    tensors, written = read_tensors(path)
+    if not isinstance(written, dict) or (written.get("kind"), written.get("format")) != ("state", STATE_FORMAT):
+        raise CheckpointError(f"{path} is not an interrupted training of this release: {remedy}")
+    record = from_json(TrainingState, written.get("training"), str(path), remedy)
     load_tensors(model, _below("model.", tensors), str(path))
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     moments: dict[int, dict[str, Tensor]] = {}
     for name, value in _below("optimizer.", tensors).items():
         i, entry = name.split(".")
-        own = parameters[int(i)]
+        parameter = parameters[int(i)]
         # Fused Adam walks parameter and moments in the order of their memory, which must be one.
-        same = torch.empty_like(own, dtype=value.dtype).copy_(value) if value.shape == own.shape else value
+        same = torch.empty_like(parameter, dtype=value.dtype).copy_(value) if value.shape == parameter.shape else value
         moments.setdefault(int(i), {})[entry] = same
-    optimizer.load_state_dict({"state": moments, "param_groups": record["groups"]})
-    return dict(record)
+    optimizer.load_state_dict({"state": moments, "param_groups": written["groups"]})
+    return record
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -2,33 +2,40 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure  # without pyplot, so that a notebook keeps its own way of showing pictures
 
+from benchmarks.training.story import Epoch
 from dsnet_plugin.serialization import write_bytes
 
 COLORS = {"train": "tab:blue", "validation": "tab:orange"}
 
 
-def write_curves(folder: Path, results: Sequence[dict[str, Any]]) -> Path:
-    """Writes ``curves.csv`` and ``curves.png`` for the finished folds of one method; returns the picture's path."""
-    write_bytes(folder / "curves.csv", curves_csv(results).encode())
-    names = panels(results)
+def write_curves(folder: Path, trainings: Mapping[str, Sequence[Epoch]]) -> Path:
+    """Writes ``curves.csv`` and ``curves.png`` for the trainings of one method; returns the picture's path.
+
+    Args:
+        folder: where they go.
+        trainings: the epochs of each training, by its name.
+    """
+    write_bytes(folder / "curves.csv", curves_csv(trainings).encode())
+    curves = list(trainings.values())
+    names = panels(curves)
     figure = Figure((3.2 * len(names), 3), layout="constrained")
-    draw_curves(figure.subplots(1, len(names), squeeze=False)[0], results, names)
+    draw_curves(figure.subplots(1, len(names), squeeze=False)[0], curves, names)
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=120)
     write_bytes(folder / "curves.png", picture.getvalue())
     return folder / "curves.png"
 
 
-def curves_csv(results: Sequence[dict[str, Any]]) -> str:
+def curves_csv(trainings: Mapping[str, Sequence[Epoch]]) -> str:
     """All numbers of all epochs, one line each."""
-    rows = [{"fold": result["cell"]["fold"], **_flat(epoch)} for result in results for epoch in result["curves"]]
+    rows = [{"training": name, **_flat(epoch)} for name, curves in trainings.items() for epoch in curves]
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(dict.fromkeys(name for row in rows for name in row)))
     writer.writeheader()
@@ -36,29 +43,29 @@ def curves_csv(results: Sequence[dict[str, Any]]) -> str:
     return text.getvalue()
 
 
-def panels(results: Sequence[dict[str, Any]]) -> list[str]:
+def panels(trainings: Sequence[Sequence[Epoch]]) -> list[str]:
     """What there is to draw: each loss by its name, and last ``"validation UAR (%)"``."""
-    losses = dict.fromkeys(name for result in results for name in result["curves"][0]["train"])
+    losses = dict.fromkeys(name for curves in trainings for name in curves[0].train)
     return [*(f"{name} loss" for name in losses), "validation UAR (%)"]
 
 
-def draw_curves(axes: Any, results: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
+def draw_curves(axes: Any, trainings: Sequence[Sequence[Epoch]], names: Sequence[str]) -> None:
     """Draws each panel on an axis of its own, in training and validation the mean over trainings with their range.
 
     Args:
         axes: matplotlib's, at least as many as names.
-        results: records of trainings with as many epochs each.
+        trainings: the epochs of each, equally many.
         names: of :func:`panels`.
     """
     for axis, name in zip(axes, names, strict=False):
         if name == "validation UAR (%)":
-            found = [[epoch["validation_uar"] for epoch in result["curves"]] for result in results]
-            _band(axis, found, "validation")
+            _band(axis, [[epoch.validation_uar for epoch in curves] for curves in trainings], "validation")
         else:
             loss = name.removesuffix(" loss")
-            for side in ("train", "validation"):
-                found = [[epoch[side].get(loss, np.nan) for epoch in result["curves"]] for result in results]
-                _band(axis, found, side)
+            _band(axis, [[epoch.train.get(loss, np.nan) for epoch in curves] for curves in trainings], "train")
+            _band(
+                axis, [[epoch.validation.get(loss, np.nan) for epoch in curves] for curves in trainings], "validation"
+            )
         axis.set_title(name)
         axis.set_xlabel("epoch")
         axis.xaxis.get_major_locator().set_params(integer=True)
@@ -77,12 +84,13 @@ def _band(axis: Any, trainings: list[list[float]], side: str) -> None:
     axis.fill_between(epochs, np.nanmin(values, 0), np.nanmax(values, 0), color=color, alpha=0.2, linewidth=0)
 
 
-def _flat(epoch: dict[str, Any]) -> dict[str, Any]:
+def _flat(epoch: Epoch) -> dict[str, float]:
     """One level of names; the losses of both sides and the gradients' norms have theirs before them."""
-    found: dict[str, Any] = {}
-    for key, value in epoch.items():
-        if isinstance(value, dict):
-            found |= {f"{key}_{name}": number for name, number in value.items()}
-        else:
-            found[key] = value
-    return found
+    parts = {"train": epoch.train, "validation": epoch.validation, "gradient_norms": epoch.gradient_norms}
+    numbers = {f"{part}_{name}": number for part, losses in parts.items() for name, number in losses.items()}
+    return {
+        "epoch": epoch.epoch,
+        **numbers,
+        "validation_uar": epoch.validation_uar,
+        "learning_rate": epoch.learning_rate,
+    }

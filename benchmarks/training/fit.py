@@ -1,6 +1,8 @@
 """One training loop for all methods: a fold, from the first batch to the model that the validation speaker chose."""
 
 import time
+from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +14,33 @@ from tqdm import tqdm
 
 from backbones import create_encoder
 from benchmarks.corpora import EMOTIONS
-from benchmarks.data import Fold, Side, SpeechData
+from benchmarks.data import Fold, FoldSide, SpeechData
 from benchmarks.errors import RunError
-from benchmarks.methods import Losses, Method, create_method, method_class
+from benchmarks.methods import Batch, Losses, Method, create_method, method_class
 from benchmarks.scores.uar import uar
 from benchmarks.training.adam import AdamStep, make_adam
-from benchmarks.training.checkpoint import MODEL_NAME, STATE_NAME, load_state, save_model, save_state
+from benchmarks.training.checkpoint import (
+    MODEL_NAME,
+    STATE_NAME,
+    ModelRecord,
+    TrainingState,
+    load_state,
+    save_model,
+    save_state,
+)
 from benchmarks.training.device import put_on_device
-from benchmarks.training.settings import TrainingSettings, check_same, derive_seed
+from benchmarks.training.identity import TrainingIdentity, check_same
+from benchmarks.training.settings import TrainingSettings, derive_seed
 from benchmarks.training.statistics import fit_statistics
+from benchmarks.training.story import Epoch, SideSizes, TrainingStory
 
 WATCH_EVERY = 5
 """Epochs between two looks at the gradient of each loss on the encoder."""
 
 
-def make_method(name: str, config: dict[str, Any], data: SpeechData, fold: Fold, settings: TrainingSettings) -> Method:
+def make_method(
+    name: str, config: Mapping[str, object], data: SpeechData, fold: Fold, settings: TrainingSettings
+) -> Method:
     """A method with the weights that seed and fold give it."""
     if method_class(name).needs_speakers:
         config = {**config, "num_speakers": len({data.utterances[i].speaker for i in fold.train})}
@@ -35,14 +49,8 @@ def make_method(name: str, config: dict[str, Any], data: SpeechData, fold: Fold,
 
 
 def fit(
-    method: Method,
-    data: SpeechData,
-    fold: Fold,
-    cell: dict[str, Any],
-    settings: TrainingSettings,
-    folder: Path,
-    accelerator: Accelerator,
-) -> dict[str, Any]:
+    method: Method, data: SpeechData, fold: Fold, identity: TrainingIdentity, folder: Path, accelerator: Accelerator
+) -> TrainingStory:
     """Trains a method on a fold to its last epoch; the model of the best epoch is in ``folder``.
 
     A killed call starts again at the epoch it was in and gives the same numbers as an undisturbed one: each epoch draws
@@ -52,85 +60,83 @@ def fit(
         method: from :func:`make_method`.
         data: the corpus' utterances and features.
         fold: indices into them; of the test side nothing is used but the sound, by a method with ``target_rows``.
-        cell: what identifies the training, kept with state and model.
-        settings: the budget.
+        identity: which training it is, its settings among it; kept with state and model.
         folder: gets ``best.safetensors`` and, while training, ``state.safetensors``.
         accelerator: device and precision.
 
     Returns:
-        How it went: utterances, references, the best epoch and the curves, as JSON can hold it.
+        How it went.
 
     Raises:
-        RunError: the folder holds a training of other settings, or the loss is not finite.
+        RunError: the folder holds a training of other settings, or a number is not finite.
         NeutralReferenceError: training speakers without neutral speech, and ``missing_neutral="error"``.
     """
     started = time.perf_counter()
-    training = Side(data, fold.train, method, settings.missing_neutral, settings.seed, fold.test)
-    validation = Side(data, fold.validation, method, seed=settings.seed)
-    trained = len(training.training_indices(0))
+    settings = identity.settings
+    training = FoldSide(data, fold.train, method, settings.missing_neutral, settings.seed, fold.test)
+    validation = FoldSide(data, fold.validation, method, seed=settings.seed)
+    trained = len(training.training_places(0))
     if trained < 2:
         raise RunError(f"fold {fold.number}: {trained} utterances to train on; expected at least 2")
     put_on_device(method, settings, accelerator.device)
     optimizer = make_adam(method, settings.learning_rate)
     # torch's patience counts the bad epochs that are let pass: the paper's 20th is the first that is not.
     schedule = ReduceLROnPlateau(optimizer, factor=0.5, patience=settings.patience - 1, threshold=0.0)
-    curves: list[dict[str, Any]] = []
-    if (folder / STATE_NAME).is_file():
+    curves: list[Epoch] = []
+    # A state without the model that its epochs chose is that of a folder which was removed amid the training.
+    if (folder / STATE_NAME).is_file() and (folder / MODEL_NAME).is_file():
         state = load_state(folder / STATE_NAME, method, optimizer)
-        check_same(cell, state["cell"], folder)
-        schedule.load_state_dict(state["schedule"])
-        curves = state["curves"]
-        started -= state["seconds"]
+        check_same(identity, state.identity, folder)
+        schedule.load_state_dict(dict(state.schedule))
+        curves = list(state.curves)
+        started -= state.seconds
     batches = -(-trained // settings.batch_size) * len(method.phases)
     bar = tqdm(
         total=settings.epochs * batches,
         initial=len(curves) * batches,
-        desc=f"{cell['method']} fold {fold.number}",
+        desc=f"{identity.method} fold {fold.number}",
         unit="batch",
         mininterval=1,
         leave=False,
     )
     step = AdamStep(method, optimizer, accelerator)
     with bar:
-        for epoch in range(len(curves), settings.epochs):
-            torch.manual_seed(derive_seed(settings.seed, fold.number, epoch))
-            found = {"epoch": epoch + 1, **train_epoch(training, step, settings, epoch, batches, bar)}
-            fit_statistics(method, training, epoch, settings, accelerator)
-            found |= evaluate(method, validation, settings.batch_size, accelerator)
-            schedule.step(found["validation"]["total"])
-            found["learning_rate"] = optimizer.param_groups[0]["lr"]
-            bar.set_postfix(epoch=epoch + 1, val_uar=f"{found['validation_uar']:.1f}")
-            if all(_rank(found) > _rank(earlier) for earlier in curves):
-                save_model(folder / MODEL_NAME, method, {**_model_record(cell, method), "epoch": epoch + 1})
-            curves.append(found)
-            seconds = time.perf_counter() - started
-            state = {"cell": cell, "curves": curves, "seconds": seconds, "schedule": schedule.state_dict()}
+        for number in range(len(curves), settings.epochs):
+            torch.manual_seed(derive_seed(settings.seed, fold.number, number))
+            losses, gradient_norms = train_epoch(training, step, settings, number, batches, bar)
+            fit_statistics(method, training, number, settings, accelerator)
+            validation_losses, validation_uar = evaluate(method, validation, settings.batch_size, accelerator)
+            schedule.step(validation_losses["total"])
+            rate = optimizer.param_groups[0]["lr"]
+            epoch = Epoch(number + 1, losses, validation_losses, validation_uar, gradient_norms, rate)
+            bar.set_postfix(epoch=epoch.epoch, val_uar=f"{validation_uar:.1f}")
+            if all(epoch.rank > earlier.rank for earlier in curves):
+                save_model(folder / MODEL_NAME, method, _model_record(identity, method, epoch.epoch))
+            curves.append(epoch)
+            state = TrainingState(identity, curves, time.perf_counter() - started, schedule.state_dict())
             save_state(folder / STATE_NAME, method, optimizer, state)
-    best = max(curves, key=_rank)
-    return {
-        "utterances": {"train": trained, "validation": len(fold.validation), "test": len(fold.test)},
-        "references": training.reference_keys(),
-        "best_epoch": best["epoch"],
-        "validation_uar": best["validation_uar"],
-        "seconds": round(time.perf_counter() - started, 1),
-        "curves": curves,
-    }
+    best = max(curves, key=lambda epoch: epoch.rank)
+    return TrainingStory(
+        test_speaker=fold.test_speaker,
+        validation_speaker=fold.validation_speaker,
+        utterances=SideSizes(trained, len(fold.validation), len(fold.test)),
+        references=training.reference_keys(),
+        best_epoch=best.epoch,
+        validation_uar=best.validation_uar,
+        seconds=round(time.perf_counter() - started, 1),
+        curves=curves,
+    )
 
 
-def training_step(method: Method, batch: dict[str, Any], step: AdamStep) -> Losses:
+def training_step(method: Method, batch: Batch, step: AdamStep) -> Losses:
     """One batch, in the accelerator's precision; returns the losses to log."""
     with step.accelerator.autocast():
         return method.training_step(batch, step)
 
 
-def _rank(epoch: dict[str, Any]) -> tuple[float, float]:
-    """Of epochs the best is wanted. Validation UAR alone ties often among few utterances; the lower loss decides then."""
-    return epoch["validation_uar"], -epoch["validation"]["task"]
-
-
 def train_epoch(
-    side: Side, step: AdamStep, settings: TrainingSettings, epoch: int, batches: int, bar: Any
-) -> dict[str, Any]:
+    side: FoldSide, step: AdamStep, settings: TrainingSettings, epoch: int, batches: int, bar: Any
+) -> tuple[dict[str, float], dict[str, float]]:
     """One epoch, with all phases of the method.
 
     Args:
@@ -142,10 +148,10 @@ def train_epoch(
         bar: a tqdm bar, moved on by one a batch.
 
     Returns:
-        Mean losses and the gradients' norms, as JSON can hold them.
+        The mean losses, and the norms of the losses' gradients on the encoder where they were looked at.
 
     Raises:
-        RunError: a loss is not finite.
+        RunError: one of these numbers is not finite.
     """
     mean, number = _MeanLosses(), 0
     step.method.train()
@@ -160,16 +166,20 @@ def train_epoch(
             number += 1
             bar.update()
     losses = mean.result()
-    if not all(map(_finite, losses.values())):
-        raise RunError(
-            f"epoch {epoch + 1}: the loss is not finite ({', '.join(f'{k} {v:.3g}' for k, v in losses.items())}); "
-            "use --precision fp32, or look for silent or damaged recordings"
-        )
-    return {"train": losses, "gradient_norms": {name: float(norm) for name, norm in step.gradient_norms.items()}}
+    norms = {name: float(norm) for name, norm in step.gradient_norms.items()}
+    _check_finite(f"epoch {epoch + 1}: the loss is not finite", losses)
+    _check_finite(f"epoch {epoch + 1}: the gradient of a loss is not finite", norms)
+    return losses, norms
 
 
-def evaluate(method: Method, side: Side, batch_size: int, accelerator: Accelerator) -> dict[str, Any]:
-    """Mean losses under ``validation`` and the UAR in percent under ``validation_uar``, in evaluation mode."""
+def evaluate(
+    method: Method, side: FoldSide, batch_size: int, accelerator: Accelerator
+) -> tuple[dict[str, float], float]:
+    """The mean losses over a side and its UAR in percent, in evaluation mode.
+
+    Raises:
+        RunError: a loss is not finite.
+    """
     mean, predicted, truth = _MeanLosses(), [], []
     method.eval()
     with torch.inference_mode(), accelerator.autocast():
@@ -179,10 +189,9 @@ def evaluate(method: Method, side: Side, batch_size: int, accelerator: Accelerat
             mean.add({"total": output.loss, **output.losses}, len(places))
             predicted.append(output.logits.argmax(1))
             truth.append(batch["labels"])
-    return {
-        "validation": mean.result(),
-        "validation_uar": uar(torch.cat(truth).cpu(), torch.cat(predicted).cpu()),
-    }
+    losses = mean.result()
+    _check_finite("the validation loss is not finite", losses)
+    return losses, uar(torch.cat(truth).cpu(), torch.cat(predicted).cpu())
 
 
 class _MeanLosses:
@@ -201,19 +210,23 @@ class _MeanLosses:
         return {name: float(total) / self.rows[name] for name, total in self.sums.items()}
 
 
-def _model_record(cell: dict[str, Any], method: Method) -> dict[str, Any]:
-    settings = cell["settings"]
-    chosen = {"encoder": settings["encoder"], "max_frames": settings["max_frames"], "classes": list(EMOTIONS)}
-    if (blueprint := getattr(method.encoder, "blueprint", None)) is not None:
-        chosen["blueprint"] = blueprint
-    return {
-        "method": cell["method"],
-        "config": cell["config"],
-        "corpus": cell["corpus"],
-        "fold": cell["fold"],
-        **chosen,
-    }
+def _model_record(identity: TrainingIdentity, method: Method, epoch: int) -> ModelRecord:
+    return ModelRecord(
+        method=identity.method,
+        config=identity.config,
+        encoder=identity.settings.encoder,
+        classes=list(EMOTIONS),
+        max_frames=identity.settings.max_frames,
+        blueprint=getattr(method.encoder, "blueprint", None),
+        corpus=identity.corpus,
+        fold=identity.fold,
+        epoch=epoch,
+    )
 
 
-def _finite(value: float) -> bool:
-    return abs(value) < float("inf")
+def _check_finite(what: str, numbers: Mapping[str, float]) -> None:
+    if not all(map(isfinite, numbers.values())):
+        raise RunError(
+            f"{what} ({', '.join(f'{name} {value:.3g}' for name, value in numbers.items())}); "
+            "use --precision fp32, or look for silent or damaged recordings"
+        )

@@ -4,11 +4,11 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from benchmarks.data import Side
+from benchmarks.data import FoldSide
 from benchmarks.methods import Method
 
 
-def predict(method: Method, side: Side, batch_size: int, accelerator: Accelerator) -> Tensor:
+def predict(method: Method, side: FoldSide, batch_size: int, accelerator: Accelerator) -> Tensor:
     """Class probabilities of a side's utterances, shape (utterances, classes), on the CPU."""
     method.eval()
     with torch.inference_mode(), accelerator.autocast():
@@ -16,7 +16,7 @@ def predict(method: Method, side: Side, batch_size: int, accelerator: Accelerato
         return torch.cat(logits).float().softmax(1).cpu()
 
 
-def spaces(method: Method, side: Side, batch_size: int, accelerator: Accelerator) -> dict[str, Tensor]:
+def spaces(method: Method, side: FoldSide, batch_size: int, accelerator: Accelerator) -> dict[str, Tensor]:
     """The method's feature spaces for a side's utterances, each (utterances, D), on the CPU."""
     method.eval()
     with torch.inference_mode(), accelerator.autocast():
@@ -24,5 +24,5 @@ def spaces(method: Method, side: Side, batch_size: int, accelerator: Accelerator
         return {name: torch.cat([own[name] for own in found]).float().cpu() for name in found[0]}
 
 
-def _batches(side: Side, batch_size: int) -> list[list[int]]:
+def _batches(side: FoldSide, batch_size: int) -> list[list[int]]:
     return [list(range(i, min(i + batch_size, len(side.indices)))) for i in range(0, len(side.indices), batch_size)]

@@ -1,57 +1,42 @@
-"""What identifies a training: its settings, what must agree for it to go on, and the seeds that follow."""
+"""The budget of a training, and the seeds that follow from its seed."""
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-from benchmarks.errors import RunError
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """The budget and the schedule; defaults are the paper's (section 4.2).
-
-    ``encoder`` is a name that :func:`backbones.create_encoder` takes; ``max_frames`` are frames of 10 ms; ``patience`` is the number of epochs in a row without a lower validation loss after
-    which the learning rate is halved; ``precision`` is ``"fp32"`` or ``"bf16"`` (autocast); ``missing_neutral`` says what
-    happens to training speakers without neutral speech, see :class:`dsnet_plugin.NeutralReferences`; ``compile`` puts the
-    encoder through ``torch.compile``.
-    """
+    """The budget and the schedule; defaults are the paper's (section 4.2)."""
 
     encoder: str = "cnn"
+    """A name that :func:`backbones.create_encoder` takes."""
+
     epochs: int = 100
+    """Passes over the training speakers' utterances."""
+
     batch_size: int = 32
+    """Labelled utterances in a batch."""
+
     learning_rate: float = 1e-3
+    """Adam's, at the start."""
+
     patience: int = 20
+    """Epochs in a row without a lower validation loss, after which the learning rate is halved."""
+
     max_frames: int = 600
+    """Frames of 10 ms to which an utterance is cut or repeated."""
+
     precision: str = "fp32"
+    """``"fp32"`` or ``"bf16"`` (autocast)."""
+
     missing_neutral: str = "error"
+    """What happens to training speakers without neutral speech, see :class:`dsnet_plugin.NeutralReferences`."""
+
     seed: int = 0
+    """Decides on weights, order, dropout and neutral references."""
+
     compile: bool = False
-
-
-def check_same(cell: dict[str, Any], found: dict[str, Any], folder: Path) -> None:
-    """Refuses to mix a training with what another one left in its folder.
-
-    Args:
-        cell: what identifies the training: corpus, method, fold, settings.
-        found: the same, from the folder.
-        folder: for the message.
-
-    Raises:
-        RunError: names each setting that differs, with both values.
-    """
-    wanted, there = _flat(cell), _flat(found)
-    if differing := sorted(key for key in wanted.keys() | there.keys() if wanted.get(key) != there.get(key)):
-        what = ", ".join(f"{key} {there.get(key)!r} there and {wanted.get(key)!r} asked for" for key in differing)
-        raise RunError(f"{folder} holds a training of other settings ({what}): choose another --out, or delete it")
-
-
-def _flat(cell: dict[str, Any]) -> dict[str, Any]:
-    """One level of names, so that a message can name the one setting that differs."""
-    return {
-        k: v for key, value in cell.items() for k, v in (value if isinstance(value, dict) else {key: value}).items()
-    }
+    """Whether the encoder goes through ``torch.compile``."""
 
 
 def derive_seed(*parts: object) -> int:

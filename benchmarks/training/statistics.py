@@ -3,7 +3,7 @@
 import torch
 from accelerate import Accelerator
 
-from benchmarks.data import Side
+from benchmarks.data import FoldSide
 from benchmarks.methods import Method
 from benchmarks.training.settings import TrainingSettings, derive_seed
 from dsnet_plugin import recompute_batch_norm
@@ -14,7 +14,7 @@ STATISTICS_UTTERANCES = 160
 
 def fit_statistics(
     method: Method,
-    side: Side,
+    side: FoldSide,
     epoch: int,
     settings: TrainingSettings,
     accelerator: Accelerator,
@@ -33,7 +33,7 @@ def fit_statistics(
         accelerator: precision.
         utterances: at most so many.
     """
-    places = side.training_indices(epoch)
+    places = side.training_places(epoch)
     draw = torch.Generator().manual_seed(derive_seed(settings.seed, "statistics", epoch))
     order = torch.randperm(len(places), generator=draw)[:utterances]
     batches = [batch for batch in torch.split(torch.tensor(places)[order], settings.batch_size) if len(batch) > 1]

@@ -18,7 +18,7 @@ def checkpoint(small_root, tmp_path_factory):
     out = tmp_path_factory.mktemp("run")
     arguments = ["train", "--corpus", "synthetic", "--root", small_root, "--out", out, *SMALL]
     subprocess.run([sys.executable, "-m", "benchmarks", *map(str, arguments)], check=True, capture_output=True)
-    return out / "dsnet" / "fold-00"
+    return out / "synthetic/cnn/dsnet/seed-0/fold-00"
 
 
 def test_training_two_methods_prints_folds_scores_and_a_comparison_and_writes_them(dsnet, small_root, tmp_path):
@@ -26,36 +26,42 @@ def test_training_two_methods_prints_folds_scores_and_a_comparison_and_writes_th
     status, out, _ = dsnet("train", "--corpus", "synthetic", "--root", small_root, *options)
     assert status == 0
     assert "48 utterances (angry 12, happy 12, neutral 12, sad 12), 4 speakers" in out
-    assert [line.split(",")[0] for line in out.splitlines() if " fold " in line and "test" in line] == [
-        "baseline fold 0: test spk00",
-        "baseline fold 2: test spk02",
-        "dsnet fold 0: test spk00",
-        "dsnet fold 2: test spk02",
+    folder = "synthetic/cnn/{}/seed-0/fold-0{}"
+    assert [line.split(",")[0] for line in out.splitlines() if "fold-0" in line and ": test" in line] == [
+        f"{folder.format('baseline', 0)}: test spk00",
+        f"{folder.format('dsnet', 0)}: test spk00",
+        f"{folder.format('baseline', 2)}: test spk02",
+        f"{folder.format('dsnet', 2)}: test spk02",
     ]
     summary = json.loads((tmp_path / "summary.json").read_text())
+    assert out.count("| true angry |") == 2
+    assert out.count("pooled UAR ") == 3
     table = [line.split("|") for line in out[out.index("| method") :].splitlines() if line.startswith("| ")][1:]
     for name, row in zip(("baseline", "dsnet"), table, strict=True):
         scores = summary[name]
         assert row[1].strip() == name
+        assert row[2].strip() == f"{scores['training_parameters'] / 1e6:.2f}M / {scores['training_macs'] / 1e9:.2f}G"
         low, high = scores["interval"]
-        assert row[4].strip() == f"{scores['uar']:.2f} [{low:.2f}, {high:.2f}]"
-        results = [json.loads((tmp_path / name / f"fold-0{k}/result.json").read_text()) for k in (0, 2)]
-        rows = [json.loads((tmp_path / name / f"fold-0{k}/predictions.json").read_text()) for k in (0, 2)]
+        assert row[5].strip() == f"{scores['uar']:.2f} [{low:.2f}, {high:.2f}]"
+        folders = [tmp_path / folder.format(name, k) for k in (0, 2)]
+        results = [json.loads((own / "result.json").read_text()) for own in folders]
+        rows = [json.loads((own / "predictions.json").read_text()) for own in folders]
         hits = [p["truth"] == p["prediction"] for own in rows for p in own["synthetic"]]
         assert scores["accuracy"] == pytest.approx(100 * np.mean(hits))
-        assert scores["fold_uar"] == pytest.approx(np.mean([r["uar"] for r in results]))
+        assert scores["fold_uar"] == pytest.approx(np.mean([r["tests"]["synthetic"]["uar"] for r in results]))
         assert sum(map(sum, scores["confusion"])) == 24
-        assert (tmp_path / name / "curves.png").read_bytes().startswith(b"\x89PNG")
-        assert len((tmp_path / name / "curves.csv").read_text().splitlines()) == 1 + 2 * 2
+        curves = tmp_path / "synthetic/cnn" / name
+        assert (curves / "curves.png").read_bytes().startswith(b"\x89PNG")
+        assert len((curves / "curves.csv").read_text().splitlines()) == 1 + 2 * 2
 
 
 def test_more_folds_into_the_same_folder_keep_those_that_are_there(dsnet, small_root, tmp_path):
     train = ("train", "--corpus", "synthetic", "--root", small_root, "--out", tmp_path, *SMALL)
     assert dsnet(*train)[0] == 0
-    before = (tmp_path / "dsnet/fold-00/result.json").stat().st_mtime_ns
+    before = (tmp_path / "synthetic/cnn/dsnet/seed-0/fold-00/result.json").stat().st_mtime_ns
     assert dsnet(*train, "--folds", "0,1")[0] == 0
-    assert (tmp_path / "dsnet/fold-00/result.json").stat().st_mtime_ns == before
-    assert (tmp_path / "dsnet/fold-01/result.json").exists()
+    assert (tmp_path / "synthetic/cnn/dsnet/seed-0/fold-00/result.json").stat().st_mtime_ns == before
+    assert (tmp_path / "synthetic/cnn/dsnet/seed-0/fold-01/result.json").exists()
 
 
 def test_the_synthetic_corpus_needs_no_root(dsnet):

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from backbones import create_encoder
-from benchmarks.cost.complexity import _torch_macs, measure
+from benchmarks.cost.complexity import measure
+from benchmarks.cost.macs import torch_macs
 from benchmarks.data.audio import read_audio
 from benchmarks.data.features import cut_waveform, extract
 from benchmarks.data.speech_data import SpeechData
@@ -36,9 +37,9 @@ def test_training_on_any_backbone_gives_a_checkpoint_that_predicts_what_the_run_
     assert "| dsnet " in out
     shutil.rmtree(source)  # the checkpoint stands alone
     for method in ("baseline", "dsnet"):
-        fold = tmp_path / "out" / method / "fold-00"
+        (fold,) = (tmp_path / "out" / "synthetic").glob(f"*/{method}/seed-0/fold-00")
         result = json.loads((fold / "result.json").read_text())
-        assert result["cell"]["settings"]["encoder"] == name
+        assert result["identity"]["settings"]["encoder"] == name
         chosen = json.loads((fold / "predictions.json").read_text())["synthetic"][0]
         files = [path for path in small_root.rglob("*.wav") if path.stem in chosen["key"]]
         status, out, _ = dsnet("predict", fold, *files, "--json")
@@ -53,8 +54,9 @@ def test_an_encoder_of_transformers_is_built_from_the_checkpoint_alone(dsnet, sm
     train = ("train", "--corpus", "synthetic", "--root", small_root, "--out", tmp_path / "out")
     assert dsnet(*train, *SMALL, "--backbone", f"hf/{source}", "--method", "baseline")[0] == 0
     shutil.rmtree(source)
-    model, record = load_model(tmp_path / "out/baseline/fold-00")
-    assert record["encoder"] == f"hf/{source}"
+    (fold,) = (tmp_path / "out" / "synthetic").glob("*/baseline/seed-0/fold-00")
+    model, record = load_model(fold)
+    assert record.encoder == f"hf/{source}"
     assert model.encoder.model.config.hidden_size == 16
     assert not model.training
 
@@ -121,4 +123,4 @@ def test_on_the_papers_cnn_both_counts_agree_on_all_but_batch_norms():
     method = create_method("baseline", create_encoder("cnn"), 4).eval()
     channels = (32, 64, 128, 256)
     norms = 3 * 600 * 80 + sum(c * t * f for c, (t, f) in zip(channels, FRAMES, strict=True)) + 64
-    assert _torch_macs(method, lambda counted: counted(torch.zeros(1, 3, 600, 80))) == ENCODER + CLASSIFIER - 4 * norms
+    assert torch_macs(lambda: method(torch.zeros(1, 3, 600, 80))) == ENCODER + CLASSIFIER - 4 * norms

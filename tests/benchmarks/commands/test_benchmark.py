@@ -34,7 +34,7 @@ def asked(monkeypatch):
         calls.append((arguments, options))
         return Outcome([], {}, 0)
 
-    monkeypatch.setattr("benchmarks.commands.benchmark.run_suite", run_suite)
+    monkeypatch.setattr("benchmarks.commands.grid_run.run_suite", run_suite)
     return calls
 
 
@@ -42,12 +42,18 @@ def test_it_says_what_it_does_and_the_same_command_finds_it_done(dsnet, written,
     command = ("benchmark", written(), "--out", tmp_path / "out", "--device", "cpu")
     status, out, errors = dsnet(*command)
     assert (status, errors) == (0, [])
-    assert out.splitlines() == [
-        "small: 48 utterances, 4 speakers",
+    lines = out.splitlines()
+    assert lines[:2] == [
+        "small: 48 utterances (angry 12, happy 12, neutral 12, sad 12), 4 speakers",
         "1 cells: 0 finished, 1 to compute, 1 at a time",
-        f"1 of 1 cells in {tmp_path / 'out' / 'cells.jsonl'}",
-        f"dsnet report {tmp_path / 'out'} makes tables, figures and a page of it",
     ]
+    assert lines[2].startswith(
+        "small/cnn/baseline/seed-0/fold-00: test spk00, validation spk01, 24 training utterances"
+    )
+    assert lines[3] == f"1 of 1 cells in {tmp_path / 'out' / 'cells.jsonl'}"
+    assert lines[-1] == f"dsnet report {tmp_path / 'out'} makes tables, figures and a page of it"
+    assert "| true angry |" in out
+    assert "baseline: pooled UAR" in out
     assert "1 cells: 1 finished, 0 to compute" in dsnet(*command)[1]
 
 
@@ -157,18 +163,19 @@ def test_a_file_that_is_no_specification_is_one_error_and_status_2(dsnet, tmp_pa
 def test_a_cell_that_fails_by_itself_is_named_with_status_2_and_the_others_are_finished(
     dsnet, written, small_corpus, tmp_path
 ):
-    rows = [f"{u.path},{u.speaker},{u.label}" for u in small_corpus.utterances if u.key[:13] != "spk03_neutral"]
+    kept = [u for u in small_corpus.utterances if u.speaker in ("spk00", "spk01") or u.key.endswith("spk02_sad_00")]
+    rows = [f"{u.path},{u.speaker},{u.label}" for u in kept]
     (tmp_path / "some.csv").write_text("\n".join(["path,speaker,label", *rows]))
     corpora = {"mine": {"corpus": "manifest", "root": str(tmp_path / "some.csv")}}
-    spec = written(corpora=corpora, methods=["dsnet", "baseline"])
+    spec = written(corpora=corpora, folds=[0, 1])
     status, out, errors = dsnet("benchmark", spec, "--out", tmp_path / "out")
-    folder = "mine/cnn/dsnet/seed-0/fold-00"
+    folder = "mine/cnn/baseline/seed-0/fold-00"  # its only training speaker has one utterance
     assert status == 2
     assert len(errors) == 1
-    assert errors[0].startswith(f"dsnet: 1 cells failed, such as {folder}: no neutral utterance of spk03")
-    assert f"failed: {folder}: no neutral utterance of spk03" in out
+    assert errors[0].startswith(f"dsnet: 1 cells failed, such as {folder}: fold 0: 1 utterances to train on")
+    assert f"failed: {folder}: fold 0: 1 utterances to train on" in out
     assert "1 of 2 cells in" in out
-    assert (tmp_path / "out/mine/cnn/baseline/seed-0/fold-00/result.json").is_file()
+    assert (tmp_path / "out/mine/cnn/baseline/seed-0/fold-01/result.json").is_file()
 
 
 def test_a_neighbour_s_full_disk_is_one_error_and_status_2(dsnet, written, tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ import torch
 from backbones import add_deltas, create_encoder, fit_frames, log_mel
 from benchmarks.data.audio import read_audio
 from benchmarks.methods import create_method
-from benchmarks.training.checkpoint import load_model, save_model
+from benchmarks.training.checkpoint import ModelRecord, load_model, save_model
 
 CLASSES = ["angry", "happy", "neutral", "sad"]
 FRAMES = 32
@@ -20,7 +20,7 @@ def save(folder, name):
     model = create_method(name, create_encoder("cnn"), 4).train()
     with torch.no_grad():
         model(torch.randn(8, 3, FRAMES, 80) * 4 + 8, neutral=torch.randn(8, 3, FRAMES, 80) * 4 + 8)
-    record = {"method": name, "config": model.config(), "encoder": "cnn", "classes": CLASSES, "max_frames": FRAMES}
+    record = ModelRecord(name, model.config(), "cnn", CLASSES, FRAMES)
     save_model(folder / "best.safetensors", model, record)
     return folder
 

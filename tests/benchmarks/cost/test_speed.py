@@ -14,10 +14,12 @@ from benchmarks.cost.clock import Clock
 from benchmarks.cost.complexity import measure
 from benchmarks.cost.ratios import bf16_gain, stripped_cost
 from benchmarks.cost.speed import measure_speed
+from benchmarks.cost.speed_record import SpeedRecord
 from benchmarks.cost.timed_method import TimedMethod, random_data
-from benchmarks.data.batches import Side
+from benchmarks.data.batches import FoldSide
 from benchmarks.errors import RunError
 from benchmarks.methods import METHODS
+from benchmarks.output.typed_json import from_json, to_json
 from benchmarks.training.device import make_accelerator
 from benchmarks.training.settings import TrainingSettings
 from benchmarks.training.statistics import STATISTICS_UTTERANCES
@@ -39,6 +41,14 @@ def assert_positive(record):
     assert record["training"]["outside_share"] < 1
 
 
+def measured(*arguments):
+    """The record of a small measurement, as JSON gives it back."""
+    record = measure_speed(*arguments, precision="fp32", **SMALL)
+    written = json.loads(json.dumps(to_json(record)))
+    assert from_json(SpeedRecord, written, "a line", "") == record
+    return written
+
+
 @pytest.fixture
 def timed():
     """Makes a small method in the training loop."""
@@ -53,7 +63,7 @@ def timed():
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_gives_a_record_of_positive_numbers_that_json_can_hold(name):
-    record = json.loads(json.dumps(measure_speed(name, precision="fp32", **SMALL)))
+    record = measured(name)
     assert_positive(record)
     chosen = {
         "method": name,
@@ -64,26 +74,26 @@ def test_every_method_gives_a_record_of_positive_numbers_that_json_can_hold(name
         "compile": False,
     }
     assert record.items() >= chosen.items()
-    assert torch.__version__.startswith(record["environment"]["torch"])
+    assert torch.__version__.startswith(record["environment"]["versions"]["torch"])
     assert (record["training"]["times_baseline"] == record["inference"]["times_baseline"] == 1) == (name == "baseline")
 
 
 @pytest.mark.parametrize("kind", ["timm", "hf"])
 def test_other_encoders_are_measured_with_their_kind_of_input(kind, tmp_path):
     name = "timm/mobilenetv3_small_050" if kind == "timm" else f"hf/{save_tiny(tmp_path / 'w2v', 'wav2vec2')}"
-    assert_positive(measure_speed("dsnet", name, precision="fp32", **SMALL))
+    assert_positive(measured("dsnet", name))
 
 
 def test_slow_preparation_of_batches_shows_as_time_outside_the_step(monkeypatch):
-    plain = measure_speed("baseline", precision="fp32", **SMALL)["training"]["outside_share"]
-    prepare = Side.batch
+    plain = measure_speed("baseline", precision="fp32", **SMALL).training.outside_share
+    prepare = FoldSide.batch
 
     def slow(*arguments):
         time.sleep(0.5)
         return prepare(*arguments)
 
-    monkeypatch.setattr(Side, "batch", slow)
-    assert measure_speed("baseline", precision="fp32", **SMALL)["training"]["outside_share"] > plain + 0.1
+    monkeypatch.setattr(FoldSide, "batch", slow)
+    assert measure_speed("baseline", precision="fp32", **SMALL).training.outside_share > plain + 0.1
 
 
 def test_times_baseline_is_the_median_ratio_to_the_baseline_of_the_same_round(monkeypatch):
@@ -96,9 +106,9 @@ def test_times_baseline_is_the_median_ratio_to_the_baseline_of_the_same_round(mo
 
     monkeypatch.setattr(TimedMethod, "round", measured)
     record = measure_speed("dsnet", precision="fp32", **{**SMALL, "rounds": 3})
-    assert record["training"]["times_baseline"] == record["inference"]["times_baseline"] == 2
-    assert record["training"]["samples_per_second"] == SMALL["batch_size"] / 4
-    assert record["training"]["statistics_steps"] == STATISTICS_UTTERANCES / SMALL["batch_size"]
+    assert record.training.times_baseline == record.inference.times_baseline == 2
+    assert record.training.samples_per_second == SMALL["batch_size"] / 4
+    assert record.training.statistics_steps == STATISTICS_UTTERANCES / SMALL["batch_size"]
 
 
 def test_macs_are_those_of_forward_and_twice_as_many_of_backward(timed):

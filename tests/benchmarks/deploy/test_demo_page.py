@@ -13,10 +13,11 @@ import pytest
 import requests
 import soundfile
 
-from benchmarks.grid.one_corpus import run
+from benchmarks.grid.cell import run_cell
 from benchmarks.grid.record import TRAINING_SPACES_NAME
 from benchmarks.training.settings import TrainingSettings
 from tests.benchmarks.browser import chromium, hosts_asked
+from tests.benchmarks.in_memory import context_of, planned
 
 pytest.importorskip("gradio")
 
@@ -37,11 +38,12 @@ main()
 
 
 @pytest.fixture(scope="module")
-def folds(small_corpus, tmp_path_factory):
+def folds(small_data, tmp_path_factory):
     out = tmp_path_factory.mktemp("run")
     settings = TrainingSettings(epochs=1, max_frames=32)
-    run(small_corpus, ["dsnet", "dsc"], settings, out, "0", "cpu", say=lambda _: None)
-    return {name: out / name / "fold-00" for name in ("dsnet", "dsc")}
+    for name in ("dsnet", "dsc"):
+        run_cell(planned(name, settings, folder=name, corpus="synthetic"), context_of(small_data, out))
+    return {name: out / name for name in ("dsnet", "dsc")}
 
 
 @pytest.fixture(scope="module")

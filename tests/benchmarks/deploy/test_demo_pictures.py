@@ -10,11 +10,12 @@ from backbones import SAMPLE_RATE
 from benchmarks.corpora import EMOTIONS
 from benchmarks.data.protocols import leave_one_speaker_out
 from benchmarks.deploy.demo_pictures import TrainingMap, as_html, spectrogram, training_maps
-from benchmarks.grid.one_corpus import run
+from benchmarks.grid.cell import run_cell
 from benchmarks.grid.record import TRAINING_SPACES_NAME
 from benchmarks.output.files import read_tensors
 from benchmarks.training.checkpoint import load_model
 from benchmarks.training.settings import TrainingSettings
+from tests.benchmarks.in_memory import context_of, planned
 
 FRAMES = 32
 
@@ -122,7 +123,8 @@ def test_training_keeps_the_training_utterances_and_their_maps_are_those_of_the_
     small_corpus, small_data, tmp_path
 ):
     settings = TrainingSettings(epochs=1, max_frames=FRAMES)
-    run(small_corpus, ["dsnet", "baseline"], settings, tmp_path, "1", "cpu", say=lambda _: None)
+    for name in ("dsnet", "baseline"):
+        run_cell(planned(name, settings, 1, folder=f"{name}/fold-01"), context_of(small_data, tmp_path))
     train = leave_one_speaker_out(small_corpus.utterances)[1].train
     fold = tmp_path / "dsnet" / "fold-01"
     tensors, record = read_tensors(fold / TRAINING_SPACES_NAME)

@@ -9,7 +9,7 @@ import benchmarks.deploy.export as exporting
 from backbones import create_encoder
 from benchmarks.deploy.export import FILE_NAMES, export_model
 from benchmarks.methods import create_method
-from benchmarks.training.checkpoint import load_model, save_model
+from benchmarks.training.checkpoint import ModelRecord, load_model, save_model
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -30,7 +30,7 @@ def save(folder, method, encoder="cnn"):
                 module.running_var.uniform_(0.5, 2)
                 module.weight.uniform_(0.5, 1.2)
                 module.bias.normal_()
-    record = {"method": method, "config": model.config(), "encoder": encoder, "classes": CLASSES, "max_frames": 48}
+    record = ModelRecord(method, model.config(), encoder, CLASSES, 48)
     save_model(folder / "best.safetensors", model, record)
     return folder
 

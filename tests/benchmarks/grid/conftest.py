@@ -34,5 +34,5 @@ def whole(root, tmp_path_factory):
     """The run of an undisturbed grid, in one process."""
     folder = tmp_path_factory.mktemp("whole")
     outcome = run_suite(read_spec(str(write_spec(folder, root)), {}), folder / "out")
-    assert (len(outcome.lines), outcome.failed, outcome.left) == (4, {}, 0)
+    assert (len(outcome.records), outcome.failed, outcome.left) == (4, {}, 0)
     return folder / "out"

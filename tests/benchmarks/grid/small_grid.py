@@ -27,7 +27,7 @@ def read_lines(out):
     """The lines of a run but for what no repetition can give again: the time that it took, and a commit in between."""
     lines = [json.loads(line) for line in (out / "cells.jsonl").read_text().splitlines()]
     for line in lines:
-        del line["seconds"], line["environment"]["revision"]
+        del line["story"]["seconds"], line["environment"]["revision"]
     return lines
 
 

@@ -1,10 +1,12 @@
 """Grids of real processes, killed, stopped and started again."""
 
+import json
 import os
 import random
 import resource
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -12,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.corpora.synthetic import SyntheticSettings, generate
 from benchmarks.grid.run import run_suite
 from benchmarks.grid.spec import read_spec
-from tests.benchmarks.grid.small_grid import CELLS, finished, read_lines, start
+from tests.benchmarks.grid.small_grid import CELLS, finished, read_lines, start, write_spec
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs SIGKILL and /proc")
 
@@ -102,6 +105,61 @@ def test_killed_twice_at_a_random_moment_and_continued_it_ends_with_the_same_lin
                 continue
     assert before.items() <= finished(out).items()
     assert read_lines(out) == read_lines(whole)
+
+
+def dsnet_train(root, out):
+    return [
+        *(sys.executable, "-m", "benchmarks", "train", "--corpus", "synthetic", "--root", root, "--method", "dsnet"),
+        *("--folds", "1", "--epochs", "6", "--max-frames", "48", "--device", "cpu", "--out", out),
+    ]
+
+
+def test_a_training_killed_twice_ends_with_the_numbers_of_an_undisturbed_one(tmp_path):
+    root = tmp_path / "corpus"  # one training speaker of 99 utterances: four batches an epoch
+    generate(root, SyntheticSettings(speakers=3, utterances=100, correlation=0.0, seconds=0.5))
+    subprocess.run(dsnet_train(root, tmp_path / "whole"), check=True, capture_output=True)
+    state = tmp_path / "killed/synthetic/cnn/dsnet/seed-0/fold-01/state.safetensors"
+    seen = None
+    for _ in range(2):
+        process = subprocess.Popen(dsnet_train(root, tmp_path / "killed"), stderr=subprocess.DEVNULL)
+        while not state.exists() or state.stat().st_mtime_ns == seen:  # until one more epoch is on disk
+            assert process.poll() is None, "ended before it could be killed"
+            time.sleep(0.005)
+        time.sleep(0.1)  # in the middle of the next epoch
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        seen = state.stat().st_mtime_ns
+        assert not (state.parent / "result.json").exists()
+    subprocess.run(dsnet_train(root, tmp_path / "killed"), check=True, capture_output=True)
+    whole, killed = (
+        json.loads((tmp_path / name / "synthetic/cnn/dsnet/seed-0/fold-01/result.json").read_text())
+        for name in ("whole", "killed")
+    )
+    for part in ("tests", "probes"):
+        assert killed[part] == whole[part]
+    for part in ("best_epoch", "curves"):
+        assert killed["story"][part] == whole["story"][part]
+    assert read_lines(tmp_path / "killed") == read_lines(tmp_path / "whole")
+    for file in ("best.safetensors", "predictions.json", "spaces.safetensors"):
+        contents = [
+            (tmp_path / name / "synthetic/cnn/dsnet/seed-0/fold-01" / file).read_bytes() for name in ("whole", "killed")
+        ]
+        assert contents[0] == contents[1]
+
+
+def test_train_and_benchmark_write_the_same_folders_and_lines_whatever_the_jobs(dsnet, root, tmp_path):
+    options = ("--method", "baseline,dsnet", "--folds", "0,1", "--epochs", "2", "--max-frames", "32", "--device", "cpu")
+    train = ("train", "--corpus", "synthetic", "--root", root, *options)
+    assert dsnet(*train, "--jobs", "2", "--out", tmp_path / "train")[0] == 0
+    corpora = {"synthetic": {"root": str(root)}}
+    spec = write_spec(tmp_path, root, corpora=corpora, settings={"epochs": 2, "max_frames": 32})
+    assert dsnet("benchmark", spec, "--device", "cpu", "--out", tmp_path / "benchmark")[0] == 0
+    assert read_lines(tmp_path / "train") == read_lines(tmp_path / "benchmark")
+    names = [
+        {path.relative_to(tmp_path / out).as_posix() for path in (tmp_path / out).rglob("*")}
+        for out in ("train", "benchmark")
+    ]
+    assert names[0] == names[1] >= {f"synthetic/{cell.partition('/')[2]}/result.json" for cell in CELLS}
 
 
 def test_a_second_run_in_the_same_folder_is_refused_and_disturbs_nothing(dsnet, whole, spec, tmp_path):

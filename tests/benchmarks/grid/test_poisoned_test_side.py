@@ -11,15 +11,16 @@ from benchmarks.data.features import extract
 from benchmarks.data.protocols import leave_one_speaker_out
 from benchmarks.data.speech_data import SpeechData
 from benchmarks.grid.cell import run_cell
-from benchmarks.grid.corpus_data import CorpusData
-from benchmarks.grid.record import identify
 from benchmarks.methods import METHODS, VARIANTS, method_class
+from benchmarks.scores.probing import Probes
 from benchmarks.scores.uar import uar
 from benchmarks.training.checkpoint import MODEL_NAME, load_model
 from benchmarks.training.device import make_accelerator
 from benchmarks.training.fit import fit, make_method
+from benchmarks.training.identity import TrainingIdentity
 from benchmarks.training.settings import TrainingSettings
 from tests.benchmarks.conftest import FRAMES
+from tests.benchmarks.in_memory import context_of, identity_of, planned
 
 SETTINGS = TrainingSettings(epochs=2, max_frames=FRAMES, batch_size=8)
 FOLD = 1
@@ -30,7 +31,7 @@ CASES = [*((name, {}) for name in (*METHODS, *VARIANTS)), ("dsnet", {"strategy":
 def no_probes():
     """What the feature spaces hold is another matter, and half of the time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("benchmarks.grid.cell._look_inside", lambda *_: {})
+        patch.setattr("benchmarks.grid.cell._look_inside", lambda *_: Probes({}, None, "left out"))
         yield
 
 
@@ -72,19 +73,18 @@ def with_noise(clean, side):
 def trained(request, clean, fold, tmp_path_factory):
     name, config = request.param
     folder = tmp_path_factory.mktemp(name)
-    return name, config, cell(name, config, clean, fold, folder), folder
+    return name, config, cell(name, config, clean, folder), folder
 
 
-def cell(name, config, data, fold, folder):
-    own = CorpusData({"name": "clean"}, data)
-    return run_cell(name, config, own, "loso", fold, SETTINGS, folder, make_accelerator("cpu", "fp32"))
+def cell(name, config, data, folder):
+    return run_cell(planned(name, SETTINGS, FOLD, config, corpus="clean"), context_of(data, folder, corpus="clean"))
 
 
 def training(name, config, data, fold, folder):
     """The training alone."""
     method = make_method(name, config, data, fold, SETTINGS)
-    identity = identify(name, method, {"name": "clean"}, "loso", fold, SETTINGS)
-    return fit(method, data, fold, identity, SETTINGS, folder, make_accelerator("cpu", "fp32"))
+    identity = TrainingIdentity(identity_of(data, "clean"), name, method.config(), "loso", fold.number, SETTINGS)
+    return fit(method, data, fold, identity, folder, make_accelerator("cpu", "fp32"))
 
 
 def model(folder):
@@ -93,13 +93,13 @@ def model(folder):
 
 def test_test_labels_change_no_weight_no_choice_and_no_prediction(trained, clean, fold, tmp_path):
     name, config, honest, folder = trained
-    poisoned = cell(name, config, with_wrong_labels(clean, fold.test), fold, tmp_path)
+    poisoned = cell(name, config, with_wrong_labels(clean, fold.test), tmp_path)
     for part in ("curves", "best_epoch", "validation_uar", "references", "utterances"):
-        assert poisoned[part] == honest[part]
+        assert getattr(poisoned.story, part) == getattr(honest.story, part)
     assert model(tmp_path) == model(folder)
-    found, expected = (run["tests"]["clean"]["speakers"][fold.test_speaker] for run in (poisoned, honest))
-    assert found["predicted"] == expected["predicted"]
-    assert found["truth"] != expected["truth"]  # and the scores are of the labels that there are
+    found, expected = (run.tests["clean"].speakers[fold.test_speaker] for run in (poisoned, honest))
+    assert found.predicted == expected.predicted
+    assert found.truth != expected.truth  # and the scores are of the labels that there are
 
 
 def test_test_recordings_change_no_weight_and_no_choice_but_of_a_method_that_trains_on_them(
@@ -113,7 +113,7 @@ def test_test_recordings_change_no_weight_and_no_choice_but_of_a_method_that_tra
     if method.target_rows:
         assert model(tmp_path) != model(folder)  # or this test would not notice
     else:
-        assert (poisoned["curves"], poisoned["references"]) == (honest["curves"], honest["references"])
+        assert (poisoned.curves, poisoned.references) == (honest.story.curves, honest.story.references)
         assert model(tmp_path) == model(folder)
 
 
@@ -123,33 +123,33 @@ def test_methods_that_adapt_are_the_paper_s():
 
 def chosen(run):
     """The epoch that the validation speaker's scores want."""
-    ranked = [(epoch["validation_uar"], -epoch["validation"]["task"]) for epoch in run["curves"]]
+    ranked = [(epoch.validation_uar, -epoch.validation["task"]) for epoch in run.curves]
     return 1 + ranked.index(max(ranked))
 
 
 def test_the_epoch_is_the_validation_speaker_s_choice(trained):
     _, _, honest, folder = trained
-    assert honest["best_epoch"] == chosen(honest)
-    assert load_model(folder)[1]["epoch"] == chosen(honest)
+    assert honest.story.best_epoch == chosen(honest.story)
+    assert load_model(folder)[1].epoch == chosen(honest.story)
 
 
 def test_wrong_validation_labels_decide_on_the_epoch_and_on_nothing_in_it(clean, fold, tmp_path):
     honest = training("baseline", {}, clean, fold, tmp_path / "honest")
     poisoned = training("baseline", {}, with_wrong_labels(clean, fold.validation), fold, tmp_path / "poisoned")
-    assert [epoch["train"] for epoch in poisoned["curves"]] == [epoch["train"] for epoch in honest["curves"]]
-    assert [e["validation"] for e in poisoned["curves"]] != [e["validation"] for e in honest["curves"]]
-    assert poisoned["best_epoch"] == chosen(poisoned)
+    assert [epoch.train for epoch in poisoned.curves] == [epoch.train for epoch in honest.curves]
+    assert [e.validation for e in poisoned.curves] != [e.validation for e in honest.curves]
+    assert poisoned.best_epoch == chosen(poisoned)
 
 
 def test_references_are_of_training_speakers_alone(trained, clean, fold):
     _, _, honest, _ = trained
     speakers = {clean.utterances[i].speaker for i in fold.train}
-    assert honest["references"].keys() <= speakers
-    for speaker, keys in honest["references"].items():
+    assert honest.story.references.keys() <= speakers
+    for speaker, keys in honest.story.references.items():
         assert all(key.startswith(f"{speaker}_neutral") for key in keys)
 
 
 def test_the_score_is_of_the_test_side_s_own_labels(trained):
     _, _, honest, _ = trained
-    (own,) = honest["tests"]["clean"]["speakers"].values()
-    assert honest["uar"] == uar(list(map(int, own["truth"])), list(map(int, own["predicted"])))
+    (own,) = honest.tests["clean"].speakers.values()
+    assert honest.own_test.uar == uar(list(map(int, own.truth)), list(map(int, own.predicted)))

@@ -72,17 +72,24 @@ def test_one_bar_is_of_the_grid_and_one_below_it_of_the_cell_and_neither_writes_
 
     with terminal() as pictures:
         run_suite(read_spec(str(spec), {}), tmp_path / "out", say=say)
-    said = ["small: 36 utterances, 3 speakers", "2 cells: 0 finished, 2 to compute, 1 at a time"]
+    said = [
+        "small: 36 utterances (angry 9, happy 9, neutral 9, sad 9), 3 speakers",
+        "2 cells: 0 finished, 2 to compute, 1 at a time",
+    ]
     bars = [picture for picture in pictures if any(row.startswith("cells: ") for row in picture)]
     seen = set()
     for picture in bars:
         assert picture[:2] == said
-        assert re.fullmatch(r"cells: +\d+%\|.*\| \d/2 \[.*", picture[2])
-        below = [row for row in picture[3:] if row]
+        (place,) = (i for i, row in enumerate(picture) if row.startswith("cells: "))
+        assert re.fullmatch(r"cells: +\d+%\|.*\| \d/2 \[.*", picture[place])
+        lines = picture[2:place]  # on finished cells, above the bars
+        assert all(line.startswith(f"{cell}: test spk00") for line, cell in zip(lines, CELLS, strict=False))
+        below = [row for row in picture[place + 1 :] if row]
         seen |= {row.split(":")[0] for row in below}
         assert len(below) <= 1 or picture is bars[-1]
-        assert all(len(row) <= COLUMNS for row in picture)
+        assert all(len(row) <= COLUMNS for row in picture[place:])
     assert seen >= {"baseline fold 0", "dsnet fold 0"}
     last = pictures[-1]
-    assert re.search(rf"2/2 .*{CELLS[1]} UAR \d", last[2])
-    assert [row for row in last[3:] if row] == [f"2 of 2 cells in {tmp_path / 'out' / 'cells.jsonl'}"]
+    assert [line.split(": ")[0] for line in last[2:4]] == CELLS[:2]
+    assert re.search(rf"2/2 .*{CELLS[1]} UAR \d", last[4])
+    assert [row for row in last[5:] if row] == [f"2 of 2 cells in {tmp_path / 'out' / 'cells.jsonl'}"]

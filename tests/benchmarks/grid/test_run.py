@@ -3,6 +3,7 @@ import shutil
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from importlib.metadata import version
 from itertools import count
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ from filelock import FileLock
 
 from benchmarks.corpora import EMOTIONS, load_corpus
 from benchmarks.corpora.synthetic import SyntheticSettings, generate
-from benchmarks.data.batches import Side
+from benchmarks.data.batches import FoldSide
 from benchmarks.data.features import extract
 from benchmarks.data.speech_data import SpeechData
 from benchmarks.errors import RunError
@@ -22,9 +23,11 @@ from benchmarks.grid.cell import fit, run_cell
 from benchmarks.grid.plan import plan
 from benchmarks.grid.run import Job, run_suite
 from benchmarks.grid.spec import read_spec
+from benchmarks.output.typed_json import to_json
 from benchmarks.training.checkpoint import load_model
 from benchmarks.training.device import make_accelerator
 from benchmarks.training.inference import predict
+from dsnet_plugin import CheckpointError, NeutralReferenceError
 from tests.benchmarks.grid.small_grid import CELLS, finished, read_lines, write_spec
 
 
@@ -39,9 +42,9 @@ def trained(monkeypatch):
     """The cells that are trained, as corpus, method and fold."""
     calls = []
 
-    def counted(method, data, fold, cell, *rest):
-        calls.append((cell["corpus"]["name"], cell["method"], cell["fold"]))
-        return fit(method, data, fold, cell, *rest)
+    def counted(method, data, fold, identity, *rest):
+        calls.append((identity.corpus.name, identity.method, identity.fold))
+        return fit(method, data, fold, identity, *rest)
 
     monkeypatch.setattr("benchmarks.grid.cell.fit", counted)
     return calls
@@ -55,16 +58,20 @@ def test_each_finished_cell_is_a_line_with_settings_versions_hardware_and_revisi
     lines = [json.loads(line) for line in (whole / "cells.jsonl").read_text().splitlines()]
     assert [line["folder"] for line in lines] == CELLS
     for line in lines:
-        assert line["cell"]["settings"]["epochs"] == 4
-        assert line["environment"].keys() >= {"dsnet_plugin", "python", "torch", "device", "threads", "revision"}
-        assert line["environment"]["torch"] == version("torch")
-        assert line["tests"]["small"]["speakers"].keys() == {line["test_speaker"]}
+        assert line["identity"]["settings"]["epochs"] == 4
+        assert line["version"] == 2
+        assert line["environment"].keys() >= {"versions", "device", "threads", "revision"}
+        assert line["environment"]["versions"].keys() >= {"dsnet_plugin", "python", "torch"}
+        assert line["environment"]["versions"]["torch"] == version("torch")
+        assert line["tests"]["small"]["speakers"].keys() == {line["story"]["test_speaker"]}
 
 
 def test_the_predictions_of_a_cell_are_beside_its_model(whole, root):
     for line in read_lines(whole):
         rows = json.loads((whole / line["folder"] / "predictions.json").read_text())["small"]
-        tested = [u.key for u in load_corpus("synthetic", root).utterances if u.speaker == line["test_speaker"]]
+        tested = [
+            u.key for u in load_corpus("synthetic", root).utterances if u.speaker == line["story"]["test_speaker"]
+        ]
         assert sorted(row["key"] for row in rows) == tested
         assert (whole / line["folder"] / "best.safetensors").is_file()
         assert not (whole / line["folder"] / "state.safetensors").exists()
@@ -72,7 +79,7 @@ def test_the_predictions_of_a_cell_are_beside_its_model(whole, root):
 
 def test_started_again_it_trains_nothing_and_leaves_the_lines_as_they_are(out, spec, trained):
     before = (out / "cells.jsonl").read_bytes()
-    assert len(compute(spec, out).lines) == 4
+    assert len(compute(spec, out).records) == 4
     assert trained == []
     assert (out / "cells.jsonl").read_bytes() == before
 
@@ -91,7 +98,7 @@ def test_a_time_budget_stops_between_cells_and_the_same_command_continues(whole,
     # A clock by which each cell takes a second, and nothing else any time.
     monkeypatch.setattr(suite, "time", SimpleNamespace(monotonic=lambda: float(len(finished(out)))))
     outcome = compute(spec, out, time_budget=1)
-    assert (len(outcome.lines), outcome.left) == (1, 1)
+    assert (len(outcome.records), outcome.left) == (1, 1)
     assert read_lines(out) == read_lines(whole)[:1]
     assert not (out / CELLS[2]).exists()
     assert compute(spec, out, time_budget=1).left == 0
@@ -130,32 +137,94 @@ def test_settings_that_an_earlier_run_had_are_not_taken_for_the_defaults(root, t
         compute(write_spec(tmp_path, root, methods=[{**cold, "config": {}}], **one), tmp_path / "out")
 
 
-def without_neutral(root, folder, speaker):
-    """A manifest of a corpus in which one speaker has no neutral speech."""
-    utterances = load_corpus("synthetic", root).utterances
-    kept = [u for u in utterances if (u.speaker, u.label) != (speaker, "neutral")]
+def without(root, folder, leave_out):
+    """A manifest of a corpus without some of its utterances."""
+    kept = [u for u in load_corpus("synthetic", root).utterances if not leave_out(u)]
     rows = [f"{u.path},{u.speaker},{u.label}" for u in kept]
     (folder / "some.csv").write_text("\n".join(["path,speaker,label", *rows]))
     return {"small": {"corpus": "manifest", "root": str(folder / "some.csv")}}
 
 
 def test_a_cell_that_is_impossible_by_itself_leaves_the_others_alone(root, tmp_path):
-    spec = write_spec(tmp_path, root, corpora=without_neutral(root, tmp_path, "spk02"))
+    corpora = without(root, tmp_path, lambda u: u.speaker == "spk02" and not u.key.endswith("neutral_00"))
+    spec = write_spec(tmp_path, root, corpora=corpora)
     outcome = compute(spec, tmp_path / "out", {"epochs": 1})
-    assert outcome.failed.keys() == {CELLS[1]}  # the only training speaker of fold 0
-    assert "no neutral utterance of spk02" in outcome.failed[CELLS[1]]
-    assert [line["folder"] for line in read_lines(tmp_path / "out")] == [CELLS[0], *CELLS[2:]]
+    assert outcome.failed.keys() == {CELLS[0], CELLS[1]}  # spk02 is the only training speaker of fold 0
+    assert "1 utterances to train on; expected at least 2" in outcome.failed[CELLS[0]]
+    assert [line["folder"] for line in read_lines(tmp_path / "out")] == CELLS[2:]
+
+
+def test_training_speakers_without_neutral_speech_are_refused_in_every_fold_before_anything_is_trained(
+    root, tmp_path, trained
+):
+    spec = write_spec(
+        tmp_path, root, corpora=without(root, tmp_path, lambda u: (u.speaker, u.label) == ("spk00", "neutral"))
+    )
+    with pytest.raises(NeutralReferenceError, match=f"{CELLS[3]}: no neutral utterance of spk00") as caught:
+        compute(spec, tmp_path / "out", {"epochs": 1})  # fold 0 could be trained, and fold 1 by the baseline
+    assert trained == []
+    assert not (tmp_path / "out/cells.jsonl").exists()
+    assert "needs neutral speech of at least one speaker" in str(caught.value)  # spk00 trains alone
+    assert "\n" not in str(caught.value)
+
+
+def test_the_remedy_for_missing_neutral_speech_is_an_option_that_exists(small_root, tmp_path):
+    corpora = without(small_root, tmp_path, lambda u: (u.speaker, u.label) == ("spk03", "neutral"))
+    spec = write_spec(tmp_path, small_root, corpora=corpora, folds="all")
+    with pytest.raises(
+        NeutralReferenceError, match=r"fold-00: no neutral utterance of spk03 .*; 1 further cells"
+    ) as caught:
+        compute(spec, tmp_path / "out", {"epochs": 1})
+    assert "--missing-neutral drop" in str(caught.value)
+    assert "missing_neutral" in str(caught.value)
+    outcome = compute(spec, tmp_path / "out", {"epochs": 1, "missing_neutral": "mask", "folds": "0"})
+    assert (len(outcome.records), outcome.failed) == (2, {})
+
+
+def test_a_fold_that_tests_or_validates_on_one_class_is_named_with_the_remedy(root, tmp_path):
+    said = []
+    corpora = without(root, tmp_path, lambda u: u.speaker == "spk01" and u.label != "sad")
+    spec = write_spec(tmp_path, root, corpora=corpora, methods=["baseline"], settings={"epochs": 1, "max_frames": 32})
+    run_suite(read_spec(str(spec), {}), tmp_path / "out", say=said.append)
+    (warning,) = [line for line in said if line.startswith("warning")]
+    assert (
+        "small: fold 0: the validation side (spk01) is sad alone; fold 1: the test side (spk01) is sad alone" in warning
+    )
+    assert "--folds" in warning
+    again = []
+    run_suite(read_spec(str(spec), {}), tmp_path / "out", say=again.append)
+    assert not [line for line in again if line.startswith("warning")]  # nothing is trained any more
+
+
+@pytest.mark.parametrize("lost", ["folder", "best.safetensors"])
+def test_a_cell_that_lost_its_folder_or_its_model_is_trained_again(out, whole, spec, trained, lost):
+    shutil.rmtree(out / CELLS[2]) if lost == "folder" else (out / CELLS[2] / lost).unlink()
+    outcome = compute(spec, out)
+    assert (outcome.failed, trained) == ({}, [("small", "baseline", 1)])
+    assert read_lines(out) == read_lines(whole)
+    assert (out / CELLS[2] / "best.safetensors").is_file()
+
+
+@pytest.mark.parametrize("change", [{"version": 1}, {"version": None}, {"story": None}, {"mood": 1}])
+def test_a_result_of_another_release_or_form_is_one_error_that_names_the_file(out, spec, change):
+    path = out / CELLS[1] / "result.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(CheckpointError, match=rf"^{path}: ") as caught:
+        compute(spec, out)
+    assert "delete it to compute the cell again" in str(caught.value)
+    path.unlink()
+    assert len(compute(spec, out).records) == 4
 
 
 def test_a_cell_that_is_too_large_for_the_device_leaves_the_others_alone(spec, tmp_path, monkeypatch):
-    def too_large(name, *rest):
-        if name == "dsnet":
+    def too_large(cell, context):
+        if cell.method.method == "dsnet":
             raise torch.OutOfMemoryError("tried to allocate 9 GiB")
-        return run_cell(name, *rest)
+        return run_cell(cell, context)
 
     monkeypatch.setattr(suite, "run_cell", too_large)
     outcome = compute(spec, tmp_path / "out", {"epochs": 1})
-    assert len(outcome.lines) == 2
+    assert len(outcome.records) == 2
     assert outcome.failed == dict.fromkeys((CELLS[1], CELLS[3]), "out of memory on the device: tried to allocate 9 GiB")
 
 
@@ -173,20 +242,20 @@ def test_across_corpora_every_model_is_tested_on_all_of_the_others_and_later_wit
     corpora = {name: {"corpus": "synthetic", "root": str(folder)} for name, folder in roots.items()}
     spec = write_spec(tmp_path, root, corpora=corpora, methods=["dsnet"], folds=[0])
     out = tmp_path / "out"
-    alone = {line["cell"]["corpus"]["name"]: line for line in compute(spec, out, {"epochs": 2}).lines}
+    alone = {record.identity.corpus.name: record for record in compute(spec, out, {"epochs": 2}).records}
     assert trained == [("small", "dsnet", 0), ("more", "dsnet", 0)]
-    crossed = {line["cell"]["corpus"]["name"]: line for line in compute(spec, out, {"epochs": 2, "cross": True}).lines}
+    crossed = {r.identity.corpus.name: r for r in compute(spec, out, {"epochs": 2, "cross": True}).records}
     assert len(trained) == 2
     for name, target in (("small", "more"), ("more", "small")):
-        tests = crossed[name].pop("tests")
-        assert tests[name] == alone[name].pop("tests")[name]
-        assert crossed[name] == alone[name]
-        folder = out / crossed[name]["folder"]
+        tests = crossed[name].tests
+        assert tests[name] == alone[name].tests[name]
+        assert replace(crossed[name], tests=alone[name].tests) == alone[name]
+        folder = out / crossed[name].folder
         rows = json.loads((folder / "predictions.json").read_text())[target]
         everything = load_corpus("synthetic", roots[target]).utterances
         assert [row["key"] for row in rows] == [u.key for u in everything]
         assert rows == predicted(folder, everything)
-        assert {s: len(own["truth"]) for s, own in tests[target]["speakers"].items()} == Counter(
+        assert {s: len(said.truth) for s, said in tests[target].speakers.items()} == Counter(
             u.speaker for u in everything
         )
 
@@ -196,7 +265,7 @@ def predicted(folder, utterances):
     model, _ = load_model(folder)
     features, _ = extract(utterances, 32)
     data = SpeechData(utterances, features, 32, torch.device("cpu"))
-    found = predict(model, Side(data, range(len(utterances)), model), 8, make_accelerator("cpu", "fp32")).tolist()
+    found = predict(model, FoldSide(data, range(len(utterances)), model), 8, make_accelerator("cpu", "fp32")).tolist()
     return [
         {"key": u.key, "truth": EMOTIONS.index(u.label), "prediction": p.index(max(p)), "probabilities": p}
         for u, p in zip(utterances, found, strict=True)
@@ -218,7 +287,7 @@ def test_a_worker_waits_for_one_that_is_still_in_the_cell_s_folder(whole, spec, 
         time.sleep(1)
         assert {path.name for path in folder.iterdir()} == {"lock"}
     worker.join()
-    assert found[0]["curves"] == read_lines(whole)[0]["curves"]
+    assert json.loads(json.dumps(to_json(found[0])))["story"]["curves"] == read_lines(whole)[0]["story"]["curves"]
 
 
 def test_two_threads_of_one_process_do_not_disturb_each_other(whole, spec, tmp_path):
@@ -232,8 +301,9 @@ def test_two_threads_of_one_process_do_not_disturb_each_other(whole, spec, tmp_p
     for thread in threads:
         thread.join()
     for line in read_lines(whole)[:2]:
-        assert found[line["folder"]]["curves"] == line["curves"]
-        assert found[line["folder"]]["tests"] == line["tests"]
+        record = json.loads(json.dumps(to_json(found[line["folder"]])))
+        assert record["story"]["curves"] == line["story"]["curves"]
+        assert record["tests"] == line["tests"]
 
 
 class FullDisk:

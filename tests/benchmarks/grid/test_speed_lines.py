@@ -1,5 +1,6 @@
 import csv
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -9,6 +10,7 @@ from benchmarks.grid.spec import read_spec
 from benchmarks.report import write_report
 from dsnet_plugin import CheckpointError
 from tests.benchmarks.grid.small_grid import write_spec
+from tests.benchmarks.report.records import read_speed
 
 ENCODERS = ["cnn", "timm/mobilenetv3_small_050"]
 
@@ -34,12 +36,13 @@ def asked(monkeypatch):
     """What is measured, in the place of which an invented line comes."""
     calls = []
 
-    def measure_speed(method, encoder, config, **budget):
-        calls.append((method, encoder))
-        return {"method": method, "encoder": encoder, **budget, "environment": speed_lines.describe(None)}
+    def measure_speed(name, encoder, config, device, **budget):
+        calls.append((name, encoder))
+        return replace(read_speed(name, encoder, config=config, **budget), environment=speed_lines.describe(None))
 
+    here = replace(read_speed("dsnet").environment, device="this one")
     monkeypatch.setattr(speed_lines, "measure_speed", measure_speed)
-    monkeypatch.setattr(speed_lines, "describe", lambda _: {"device": "this one"})
+    monkeypatch.setattr(speed_lines, "describe", lambda _: here)
     return calls
 
 
@@ -71,7 +74,9 @@ def test_what_is_measured_on_this_device_is_not_measured_again(root, tmp_path, a
     assert asked == [("baseline", "cnn"), ("dsnet", "cnn")]
     run_suite(grids, tmp_path / "out")
     assert len(asked) == 2
-    slower = [{**line, "environment": {"device": "another"}} for line in lines_of(tmp_path / "out")]
+    slower = [
+        {**line, "environment": {**line["environment"], "device": "another"}} for line in lines_of(tmp_path / "out")
+    ]
     (tmp_path / "out" / "speed.jsonl").write_text("".join(json.dumps(line) + "\n" for line in slower[:1]))
     run_suite(grids, tmp_path / "out")
     assert len(asked) == 4

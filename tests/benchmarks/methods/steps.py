@@ -4,13 +4,14 @@ import torch
 
 from backbones import CNNEncoder
 from benchmarks.data.protocols import leave_one_speaker_out
-from benchmarks.grid.record import identify
 from benchmarks.methods import METHODS
 from benchmarks.training.adam import AdamStep, make_adam
 from benchmarks.training.device import make_accelerator
 from benchmarks.training.fit import fit, make_method
+from benchmarks.training.identity import TrainingIdentity
 from benchmarks.training.settings import TrainingSettings
 from tests.benchmarks.conftest import FRAMES
+from tests.benchmarks.in_memory import identity_of
 
 SPEAKERS = 3
 
@@ -90,5 +91,5 @@ def train(name, data, folder, **config):
     settings = TrainingSettings(epochs=2, max_frames=FRAMES, batch_size=8)
     fold = leave_one_speaker_out(data.utterances)[1]
     method = make_method(name, config, data, fold, settings)
-    cell = identify(name, method, {"name": "small"}, "loso", fold, settings)
-    return method, fit(method, data, fold, cell, settings, folder, make_accelerator("cpu", "fp32"))
+    identity = TrainingIdentity(identity_of(data), name, method.config(), "loso", fold.number, settings)
+    return method, fit(method, data, fold, identity, folder, make_accelerator("cpu", "fp32"))

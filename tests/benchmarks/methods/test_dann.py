@@ -88,12 +88,12 @@ def test_the_config_makes_the_same_method_again():
 
 def test_it_trains_through_the_loop_and_its_checkpoint_is_the_method(small_data, tmp_path):
     method, result = train("dann", small_data, tmp_path)
-    assert len(result["curves"]) == 2
-    for epoch in result["curves"]:
-        losses = epoch["train"]
+    assert len(result.curves) == 2
+    for epoch in result.curves:
+        losses = epoch.train
         assert set(losses) == {"total", "task", "speaker"}
         assert losses["total"] == pytest.approx(losses["task"] + losses["speaker"], rel=1e-4)
-        assert set(epoch["validation"]) == {"total", "task"}
-    assert set(result["curves"][0]["gradient_norms"]) == {"task", "speaker"}
+        assert set(epoch.validation) == {"total", "task"}
+    assert set(result.curves[0].gradient_norms) == {"task", "speaker"}
     model, record = load_model(tmp_path)
-    assert model.config() == record["config"] == method.config()
+    assert model.config() == record.config == method.config()

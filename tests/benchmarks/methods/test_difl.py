@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from backbones import CNNEncoder
-from benchmarks.data.batches import Side
+from benchmarks.data.batches import FoldSide
 from benchmarks.data.protocols import leave_one_speaker_out
 from benchmarks.data.speech_data import SpeechData
 from benchmarks.methods import DIFL, create_method, difl
@@ -170,7 +170,7 @@ def test_the_config_makes_the_same_method_again():
 
 def test_a_batch_holds_the_targets_sound_and_no_label_of_it(small_data):
     fold = leave_one_speaker_out(small_data.utterances)[1]
-    side = Side(small_data, fold.train, make("difl", num_speakers=2), target=fold.test)
+    side = FoldSide(small_data, fold.train, make("difl", num_speakers=2), target=fold.test)
     torch.manual_seed(0)
     for found in side.epoch(0, batch_size=8):
         assert set(found) == {"inputs", "labels", "speakers", "target"}
@@ -191,20 +191,20 @@ def test_the_targets_labels_change_nothing_and_its_sound_does(small_data, tmp_pa
     curves, weights = {}, {}
     for name, data in (("plain", small_data), ("relabelled", relabelled), ("resounded", resounded)):
         _, result = train("difl", data, tmp_path / name)
-        curves[name], weights[name] = result["curves"], (tmp_path / name / "best.safetensors").read_bytes()
+        curves[name], weights[name] = result.curves, (tmp_path / name / "best.safetensors").read_bytes()
     assert curves["relabelled"] == curves["plain"] != curves["resounded"]
     assert weights["relabelled"] == weights["plain"] != weights["resounded"]
 
 
 def test_it_trains_through_the_loop_and_its_checkpoint_is_the_method(small_data, tmp_path):
     method, result = train("difl", small_data, tmp_path, weights="weak-strong")
-    assert len(result["curves"]) == 2
-    for epoch in result["curves"]:
-        losses = epoch["train"]
+    assert len(result.curves) == 2
+    for epoch in result.curves:
+        losses = epoch.train
         assert set(losses) == {"total", "task", "alignment", "speaker", "domain"}
         expected = losses["task"] + losses["alignment"] + 0.1 * (losses["speaker"] + losses["domain"])
         assert losses["total"] == pytest.approx(expected, rel=1e-4)
-        assert set(epoch["validation"]) == {"total", "task"}
-    assert set(result["curves"][0]["gradient_norms"]) == {"task", "alignment", "speaker", "domain"}
+        assert set(epoch.validation) == {"total", "task"}
+    assert set(result.curves[0].gradient_norms) == {"task", "alignment", "speaker", "domain"}
     model, record = load_model(tmp_path)
-    assert model.config() == record["config"] == method.config()
+    assert model.config() == record.config == method.config()

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from backbones import create_encoder
-from benchmarks.data.batches import Side
+from benchmarks.data.batches import FoldSide
 from benchmarks.data.speech_data import SpeechData
 from benchmarks.methods import DSC, VARIANTS, MethodOutput, create_method
 from benchmarks.methods.base import Speakers
@@ -97,7 +97,7 @@ def test_one_reference_a_row_needs_no_index():
 
 def test_inference_needs_the_reference(small_data):
     method = make().eval()
-    batch = Side(small_data, range(12), method, seed=0).unlabelled([1, 2])
+    batch = FoldSide(small_data, range(12), method, seed=0).unlabelled([1, 2])
     assert {"neutral", "neutral_index", "neutral_mask"} <= batch.keys()
     other = {**batch, "neutral": batch["neutral"] + torch.randn_like(batch["neutral"])}
     assert (method(**batch) != method(**other)).any()
@@ -106,7 +106,7 @@ def test_inference_needs_the_reference(small_data):
 
 def test_a_batch_encodes_each_distinct_reference_once(small_data):
     method = make()
-    side = Side(small_data, range(48), method, "error", seed=0)
+    side = FoldSide(small_data, range(48), method, "error", seed=0)
     batch = side.batch([i for i in range(48) if not small_data.neutral[i]][::3])
     assert len(batch["inputs"]) == 12
     assert rows_encoded(method.auxiliary, lambda: method(**batch)) == [4]
@@ -137,7 +137,7 @@ def test_each_speaker_has_one_fixed_reference_that_its_second_neutral_utterance_
 
 
 def test_a_batch_has_the_substitute_where_the_reference_itself_is_x(small_data):
-    side = Side(small_data, range(47, -1, -1), make(), "error", seed=1)  # places are not indices
+    side = FoldSide(small_data, range(47, -1, -1), make(), "error", seed=1)  # places are not indices
     assert side.training_indices(0) == list(range(48))
     batch = side.batch(range(48))
     rows = batch["neutral"][batch["neutral_index"]]
@@ -318,5 +318,5 @@ def test_a_side_without_neutral_speech_is_tested_all_the_same(small_data):
         [small_data.utterances[i] for i in kept], [small_data.features[i] for i in kept], FRAMES, small_data.device
     )
     method = make().eval()
-    batch = Side(data, range(9), method).unlabelled([0, 1, 2])
+    batch = FoldSide(data, range(9), method).unlabelled([0, 1, 2])
     torch.testing.assert_close(method(**batch), method.classifier(method.encoder(batch["inputs"])))

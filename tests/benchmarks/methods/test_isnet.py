@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from backbones import create_encoder
-from benchmarks.data.batches import Side
+from benchmarks.data.batches import FoldSide
 from benchmarks.methods import ISNet, MethodOutput, Speakers, create_method
 from benchmarks.methods.isnet import IndividualReferences
 from benchmarks.training.adam import AdamStep, make_adam
@@ -150,7 +150,7 @@ def test_an_utterance_costs_nine_encoder_passes():
 
 def test_a_batch_encodes_each_distinct_reference_once(small_data):
     method = make()
-    side = Side(small_data, range(48), method, "error", seed=0)
+    side = FoldSide(small_data, range(48), method, "error", seed=0)
     batch = side.batch([i for i in range(48) if not small_data.neutral[i]][::3])
     assert batch["neutral_index"].shape == (12, 3)
     rows = rows_encoded(method.neutral_encoder, lambda: method.training_step(batch, Recording()))
@@ -183,7 +183,7 @@ def test_a_speakers_three_references_are_drawn_once_and_trained_on(self_referenc
 
 def test_beside_a_neutral_utterance_a_batch_has_that_utterance_thrice(small_data):
     indices = list(range(47, -1, -1))  # places are not indices
-    side = Side(small_data, indices, make(), "error", seed=1)
+    side = FoldSide(small_data, indices, make(), "error", seed=1)
     batch = side.batch(range(12))
     for row in range(12):
         rows = batch["neutral"][batch["neutral_index"][row]]
@@ -192,7 +192,7 @@ def test_beside_a_neutral_utterance_a_batch_has_that_utterance_thrice(small_data
         else:
             assert len({tuple(own.flatten().tolist()) for own in rows}) == 3
     assert len(batch["neutral"]) == 3  # the speaker's three, as which the neutral utterances stand beside themselves
-    other = Side(small_data, indices, make(self_reference=False), "error", seed=1).batch(range(12))
+    other = FoldSide(small_data, indices, make(self_reference=False), "error", seed=1).batch(range(12))
     assert (other["neutral_index"] == other["neutral_index"][0]).all()
 
 
@@ -271,7 +271,7 @@ def test_the_neutral_encoder_has_weights_of_its_own():
 
 def test_inference_needs_no_neutral_speech(small_data):
     method = make().eval()
-    batch = Side(small_data, range(12), method, seed=0).unlabelled([1, 2])
+    batch = FoldSide(small_data, range(12), method, seed=0).unlabelled([1, 2])
     assert set(batch) == {"inputs"}
     h = method.encoder(batch["inputs"])
     expected = method.classifier(h - method.standardisation.estimator(h))
@@ -285,7 +285,7 @@ def test_inference_needs_no_neutral_speech(small_data):
 
 def test_validation_has_the_loss_of_the_final_classifier(small_data):
     method = make().eval()
-    batch = Side(small_data, range(12), method, seed=0).batch(range(12))
+    batch = FoldSide(small_data, range(12), method, seed=0).batch(range(12))
     assert "neutral" in batch
     output = method(**batch)
     assert isinstance(output, MethodOutput)

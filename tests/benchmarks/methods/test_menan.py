@@ -179,12 +179,12 @@ def test_another_way_to_alternate_is_refused():
 @pytest.mark.parametrize("alternate", ["epoch", "batch"])
 def test_it_trains_through_the_loop_and_its_checkpoint_is_the_method(small_data, tmp_path, alternate):
     method, result = train("menan", small_data, tmp_path, alternate=alternate)
-    assert len(result["curves"]) == 2
-    for epoch in result["curves"]:
-        losses = epoch["train"]
+    assert len(result.curves) == 2
+    for epoch in result.curves:
+        losses = epoch.train
         assert set(losses) == {"speaker", "total", "task", "entropy"}
         assert losses["total"] == pytest.approx(losses["task"] - 0.5 * losses["entropy"], rel=1e-4)
-        assert set(epoch["validation"]) == {"total", "task"}
-    assert set(result["curves"][0]["gradient_norms"]) == {"task", "entropy"}
+        assert set(epoch.validation) == {"total", "task"}
+    assert set(result.curves[0].gradient_norms) == {"task", "entropy"}
     model, record = load_model(tmp_path)
-    assert model.config() == record["config"] == method.config()
+    assert model.config() == record.config == method.config()

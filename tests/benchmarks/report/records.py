@@ -5,8 +5,13 @@ import json
 
 import numpy as np
 import torch
+from sklearn.metrics import recall_score
 
+from benchmarks.cost.speed_record import SpeedRecord
+from benchmarks.grid import read_record
 from benchmarks.output.files import write_tensors
+from benchmarks.output.typed_json import from_json
+from benchmarks.report.cells import Cell
 
 SETTINGS = {
     "encoder": "cnn",
@@ -22,7 +27,8 @@ SETTINGS = {
 }
 CONFIG = {"strategy": "random", "references": 1, "alpha": 1.0, "beta": 1.0, "gamma": 1.0, "temperature": 1.0}
 LOSSES = ("task", "orthogonality", "reconstruction", "calibration")
-ENVIRONMENT = {"dsnet_plugin": "0.1.0", "python": "3.12.3", "torch": "2.11.0", "device": "CPU, x86_64", "threads": 2}
+VERSIONS = {"dsnet_plugin": "0.1.0", "python": "3.12.3", "torch": "2.11.0"}
+ENVIRONMENT = {"versions": VERSIONS, "device": "CPU, x86_64", "threads": 2, "revision": "f94ceb1"}
 
 
 class Corpus:
@@ -41,7 +47,8 @@ class Corpus:
     @property
     def identity(self):
         digest = hashlib.sha256(json.dumps(self.truth).encode()).hexdigest()[:16]
-        return {"name": self.name, "utterances": sum(map(len, self.truth.values())), "sha256": digest}
+        utterances = sum(map(len, self.truth.values()))
+        return {"name": self.name, "corpus": "manifest", "utterances": utterances, "sha256": digest}
 
     def said(self, speakers, hits, rng):
         """A test's record in which each utterance is hit at the given rate, and else called any class."""
@@ -52,7 +59,7 @@ class Corpus:
             right = rng.random(len(truth)) < hits
             predicted = "".join(t if r else str(g) for t, r, g in zip(truth, right, guesses, strict=True))
             found[speaker] = {"sex": self.sex[speaker], "truth": truth, "predicted": predicted}
-        return {"corpus": self.identity, "uar": 0.0, "speakers": found}
+        return {"corpus": self.identity, "uar": uar(found), "speakers": found}
 
 
 def cell(method, corpus, fold=0, seed=0, hits=0.5, targets=(), label=None, config=None, adapts=False, **settings):
@@ -62,11 +69,14 @@ def cell(method, corpus, fold=0, seed=0, hits=0.5, targets=(), label=None, confi
     speakers = corpus.speakers
     chosen = {**SETTINGS, **settings, "seed": seed}
     ours = method.startswith("dsnet")
+    curves = [curve(epoch, chosen["epochs"], ours, rng) for epoch in range(chosen["epochs"])]
+    best = min(2, len(curves))
     return {
+        "version": 2,
         "folder": f"{corpus.name}/{chosen['encoder']}/{label}/seed-{seed}/fold-{fold:02d}".replace(" ", "_"),
         "label": label,
         "adapts": adapts,
-        "cell": {
+        "identity": {
             "corpus": corpus.identity,
             "method": method,
             "config": {**(CONFIG if ours else {}), **(config or {})},
@@ -74,22 +84,36 @@ def cell(method, corpus, fold=0, seed=0, hits=0.5, targets=(), label=None, confi
             "fold": fold,
             "settings": chosen,
         },
-        "test_speaker": speakers[fold],
-        "validation_speaker": speakers[(fold + 1) % len(speakers)],
-        "utterances": {"train": 40, "validation": 20, "test": 20},
-        "references": {},
-        "best_epoch": 2,
-        "validation_uar": 50.0,
-        "seconds": 36.0,
-        "curves": [curve(epoch, chosen["epochs"], ours, rng) for epoch in range(chosen["epochs"])],
+        "story": {
+            "test_speaker": speakers[fold],
+            "validation_speaker": speakers[(fold + 1) % len(speakers)],
+            "utterances": {"train": 40, "validation": 20, "test": 20},
+            "references": {},
+            "best_epoch": best,
+            "validation_uar": curves[best - 1]["validation_uar"],
+            "seconds": 36.0,
+            "curves": curves,
+        },
         "tests": {
             corpus.name: corpus.said([speakers[fold]], hits, rng),
             **{target.name: target.said(target.speakers, hits - 0.1, rng) for target in targets},
         },
-        "uar": 0.0,
         "probes": probes(ours, rng),
-        "environment": {**ENVIRONMENT, "revision": "f94ceb1"},
+        "environment": ENVIRONMENT,
     }
+
+
+def uar(speakers):
+    """The UAR in percent of what is said of speakers' utterances."""
+    truth, predicted = (
+        [digit for said in speakers.values() for digit in said[part]] for part in ("truth", "predicted")
+    )
+    return 100 * recall_score(truth, predicted, labels=sorted(set(truth)), average="macro", zero_division=0)
+
+
+def read(line, folder=None):
+    """The cell that a line is of."""
+    return Cell(read_record(line, "a line"), folder)
 
 
 def curve(epoch, epochs, ours, rng):
@@ -123,7 +147,7 @@ def probes(ours, rng):
         }
         for name, (emotion, speaker) in scores.items()
     }
-    return found | ({"hsic": 0.04 + 0.01 * float(rng.random())} if ours else {})
+    return {"spaces": found, "hsic": 0.04 + 0.01 * float(rng.random()) if ours else None, "error": None}
 
 
 def speed(method, encoder="cnn", **changed):
@@ -131,14 +155,28 @@ def speed(method, encoder="cnn", **changed):
     return {
         "method": method,
         "encoder": encoder,
+        "config": {},
         "max_frames": SETTINGS["max_frames"],
         "batch_size": SETTINGS["batch_size"],
         "precision": SETTINGS["precision"],
-        "training": {"samples_per_second": 1234.0, "outside_share": 0.1, "peak_bytes": 3 * 2**30, "matmul_share": 0.6},
-        "inference": {"latency_ms": 2.5, "samples_per_second": 4321.0, "peak_bytes": 2**29},
+        "compile": False,
+        "training": {
+            "samples_per_second": 1234.0,
+            "times_baseline": 1.2,
+            "outside_share": 0.1,
+            "statistics_steps": 2.5,
+            "matmul_share": 0.6,
+            "peak_bytes": 3 * 2**30,
+        },
+        "inference": {"latency_ms": 2.5, "samples_per_second": 4321.0, "times_baseline": 1.0, "peak_bytes": 2**29},
         "environment": {**ENVIRONMENT, "device": "NVIDIA H200"},
         **changed,
     }
+
+
+def read_speed(*arguments, **changed):
+    """A measurement, as it is read from its line."""
+    return from_json(SpeedRecord, speed(*arguments, **changed), "a line", "")
 
 
 def write_run(folder, cells, speeds=()):
@@ -152,8 +190,8 @@ def write_run(folder, cells, speeds=()):
 
 def write_spaces(folder, line, corpus):
     """The spaces of a cell's validation and test speakers in its folder: clusters by emotion, speaker, or both."""
-    rng = np.random.default_rng(line["cell"]["fold"])
-    sides = {"validation": line["validation_speaker"], "test": line["test_speaker"]}
+    rng = np.random.default_rng(line["identity"]["fold"])
+    sides = {"validation": line["story"]["validation_speaker"], "test": line["story"]["test_speaker"]}
     emotion = [int(digit) for speaker in sides.values() for digit in corpus.truth[speaker]]
     speaker = [name for name in sides.values() for _ in corpus.truth[name]]
     split = [side for side, name in sides.items() for _ in corpus.truth[name]]
@@ -161,7 +199,7 @@ def write_spaces(folder, line, corpus):
     by_speaker = rng.normal(size=(2, 16))[[int(side == "test") for side in split]]
     noise = rng.normal(size=(len(emotion), 16))
     spaces = {"h": by_emotion + by_speaker + noise}
-    if line["cell"]["method"].startswith("dsnet"):
+    if line["identity"]["method"].startswith("dsnet"):
         spaces |= {"z_er": 2 * by_emotion + noise, "z_ei": 2 * by_speaker + noise}
     tensors = {name: torch.tensor(values, dtype=torch.float32) for name, values in spaces.items()}
     record = {"kind": "spaces", "emotion": emotion, "speaker": speaker, "split": split}

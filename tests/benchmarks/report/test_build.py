@@ -10,14 +10,13 @@ from PIL import Image
 from sklearn.metrics import recall_score
 
 from benchmarks.commands.report import report
-from benchmarks.data.protocols import leave_one_speaker_out
 from benchmarks.errors import RunError
 from benchmarks.grid.cell import run_cell
-from benchmarks.grid.corpus_data import CorpusData
+from benchmarks.output.typed_json import to_json
 from benchmarks.report import write_report
-from benchmarks.training.device import make_accelerator
 from benchmarks.training.settings import TrainingSettings
 from tests.benchmarks.conftest import FRAMES
+from tests.benchmarks.in_memory import context_of, planned
 from tests.benchmarks.report.records import Corpus, cell, speed, write_run, write_spaces
 
 ALPHA, BETA = Corpus("alpha"), Corpus("beta", speakers=3)
@@ -50,8 +49,11 @@ def whole(tmp_path_factory):
         tmp_path_factory.mktemp("whole") / "run", lines, [speed("dsnet"), speed("baseline", "timm/resnet10t")]
     )
     for line in lines:
-        if line["cell"]["fold"] == line["cell"]["settings"]["seed"] == 0 and line["label"] in ("baseline", "dsnet"):
-            write_spaces(run, line, ALPHA if line["cell"]["corpus"]["name"] == "alpha" else BETA)
+        if line["identity"]["fold"] == line["identity"]["settings"]["seed"] == 0 and line["label"] in (
+            "baseline",
+            "dsnet",
+        ):
+            write_spaces(run, line, ALPHA if line["identity"]["corpus"]["name"] == "alpha" else BETA)
     said = []
     return run, write_report([run], say=said.append), said
 
@@ -178,17 +180,12 @@ def test_the_command_says_where_the_page_is(tmp_path, capsys):
 def test_a_real_run_is_reported(small_data, tmp_path):
 
     settings = TrainingSettings(epochs=2, max_frames=FRAMES, batch_size=8)
-    accelerator = make_accelerator("cpu", "fp32")
-    identity = {"name": "small", "corpus": "synthetic", "utterances": len(small_data.utterances), "sha256": "0" * 16}
-    own = CorpusData(identity, small_data)
-    folds = leave_one_speaker_out(small_data.utterances)[:2]
-    lines = []
-    for method in ("baseline", "dsnet"):
-        for fold in folds:
-            folder = f"{method}/fold-{fold.number:02d}"
-            (tmp_path / folder).mkdir(parents=True)
-            record = run_cell(method, {}, own, "loso", fold, settings, tmp_path / folder, accelerator)
-            lines.append({"folder": folder, **json.loads(json.dumps(record))})
+    cells = [
+        planned(method, settings, fold, folder=f"{method}/fold-{fold:02d}")
+        for method in ("baseline", "dsnet")
+        for fold in (0, 1)
+    ]
+    lines = [json.loads(json.dumps(to_json(run_cell(cell, context_of(small_data, tmp_path))))) for cell in cells]
     page = write_report([write_run(tmp_path, lines)], say=lambda _: None)
     found = {row["method"]: row for row in rows(page.parent / "tables/table-2.csv")}
     for method in ("baseline", "dsnet"):

@@ -4,10 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import recall_score
 
-from benchmarks.report.cells import Cell
-from benchmarks.report.columns import columns, common_places
+from benchmarks.report.columns import columns, common_folds_and_seeds
 from benchmarks.scores.statistics import mean_uar
-from tests.benchmarks.report.records import Corpus, cell
+from tests.benchmarks.report.records import Corpus, cell, read
 
 # Speakers differ in their classes, so that pooling and averaging folds differ.
 ALPHA = Corpus("alpha", counts=["00001123", "0011122233", "00112233333", "012300"])
@@ -15,23 +14,23 @@ BETA = Corpus("beta", speakers=3, each=4)
 
 
 def cells(method, corpus, folds=range(4), seeds=range(2), **options):
-    return [Cell(cell(method, corpus, fold, seed, **options), None) for seed in seeds for fold in folds]
+    return [read(cell(method, corpus, fold, seed, **options), None) for seed in seeds for fold in folds]
 
 
 def uar(lines):
-    truth = [digit for line in lines for said in line.values() for digit in said["truth"]]
-    predicted = [digit for line in lines for said in line.values() for digit in said["predicted"]]
+    truth = [digit for line in lines for said in line.values() for digit in said.truth]
+    predicted = [digit for line in lines for said in line.values() for digit in said.predicted]
     return 100 * recall_score(truth, predicted, average="macro")
 
 
 def said(own, target):
-    return own.record["tests"][target]["speakers"]
+    return own.record.tests[target].speakers
 
 
 def test_within_a_corpus_the_folds_of_a_seed_are_pooled_before_scoring():
     own = cells("dsnet", ALPHA)
     (column,) = columns({"dsnet": own})
-    expected = [uar([said(c, "alpha") for c in own if c.place[1] == seed]) for seed in range(2)]
+    expected = [uar([said(c, "alpha") for c in own if c.fold_and_seed[1] == seed]) for seed in range(2)]
     entry = column.entries["dsnet"]
     assert entry.uars == pytest.approx(expected)
     assert mean_uar(entry.predictions) == pytest.approx(np.mean(expected))
@@ -41,7 +40,7 @@ def test_within_a_corpus_the_folds_of_a_seed_are_pooled_before_scoring():
 def test_the_fold_mean_is_the_mean_of_the_folds_own_uars():
     own = cells("dsnet", ALPHA)
     (column,) = columns({"dsnet": own})
-    expected = [np.mean([uar([said(c, "alpha")]) for c in own if c.place[1] == seed]) for seed in range(2)]
+    expected = [np.mean([uar([said(c, "alpha")]) for c in own if c.fold_and_seed[1] == seed]) for seed in range(2)]
     assert column.entries["dsnet"].fold_uars == pytest.approx(expected)
     assert expected != pytest.approx(column.entries["dsnet"].uars)
 
@@ -49,7 +48,7 @@ def test_the_fold_mean_is_the_mean_of_the_folds_own_uars():
 def test_across_corpora_every_folds_model_is_scored_on_all_and_the_scores_are_averaged():
     own = cells("dsnet", ALPHA, targets=(BETA,))
     _, column = columns({"dsnet": own})
-    expected = [np.mean([uar([said(c, "beta")]) for c in own if c.place[1] == seed]) for seed in range(2)]
+    expected = [np.mean([uar([said(c, "beta")]) for c in own if c.fold_and_seed[1] == seed]) for seed in range(2)]
     assert (column.name, column.within) == ("alpha to beta", False)
     assert column.entries["dsnet"].uars == pytest.approx(expected)
     assert mean_uar(column.entries["dsnet"].predictions) == pytest.approx(np.mean(expected))
@@ -71,7 +70,7 @@ def test_rows_are_compared_over_the_folds_and_seeds_that_all_have():
     (column,) = columns({"baseline": full, "dsnet": part})
     assert (column.folds, column.seeds) == ([1, 3], [1])
     assert (column.used, column.cells) == (4, 10)
-    expected = uar([said(c, "alpha") for c in full if c.place in {(1, 1), (3, 1)}])
+    expected = uar([said(c, "alpha") for c in full if c.fold_and_seed in {(1, 1), (3, 1)}])
     assert column.entries["baseline"].uars == pytest.approx([expected])
     assert (column.tested, column.utterances, column.speakers) == (10 + 6, 8 + 10 + 11 + 6, 2)
 
@@ -104,9 +103,9 @@ def test_chance_is_that_of_the_classes_that_are_tested():
 
 def test_the_larger_grid_counts_where_one_seed_has_fewer_folds():
     done = {(fold, seed) for fold in range(10) for seed in range(2)}
-    assert common_places([done | {(0, 2), (1, 2)}, done | {(0, 2)}]) == (list(range(10)), [0, 1])
-    assert common_places([{(0, 0), (1, 0), (0, 1)}]) == ([0, 1], [0])
-    assert common_places([{(0, 0)}, {(0, 1)}]) == ([], [])
+    assert common_folds_and_seeds([done | {(0, 2), (1, 2)}, done | {(0, 2)}]) == (list(range(10)), [0, 1])
+    assert common_folds_and_seeds([{(0, 0), (1, 0), (0, 1)}]) == ([0, 1], [0])
+    assert common_folds_and_seeds([{(0, 0)}, {(0, 1)}]) == ([], [])
 
 
 PLACES = st.sets(st.tuples(st.integers(0, 4), st.integers(0, 3)), min_size=1)
@@ -115,7 +114,7 @@ PLACES = st.sets(st.tuples(st.integers(0, 4), st.integers(0, 3)), min_size=1)
 @settings(deadline=None, derandomize=True)
 @given(st.lists(PLACES, min_size=1, max_size=3))
 def test_what_is_compared_is_a_full_grid_that_every_row_has(places):
-    folds, seeds = common_places(places)
+    folds, seeds = common_folds_and_seeds(places)
     grid = {(fold, seed) for fold in folds for seed in seeds}
     assert all(grid <= own for own in places)
     assert bool(grid) == bool(set.intersection(*places))

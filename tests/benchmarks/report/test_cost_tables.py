@@ -1,15 +1,15 @@
 import pytest
 
 from benchmarks.cost.complexity import PAPER_TABLE_3, measure
-from benchmarks.report.cells import Cell
+from benchmarks.output.table import Number
 from benchmarks.report.columns import columns
 from benchmarks.report.cost_tables import complexity_table, encoder_cost_table, encoder_uar_table, fitting_speeds
-from benchmarks.report.table import Number
 from benchmarks.scores.statistics import holm, mean_uar, paired_permutation
-from tests.benchmarks.report.records import SETTINGS, Corpus, cell, speed
+from benchmarks.training.settings import TrainingSettings
+from tests.benchmarks.report.records import SETTINGS, Corpus, cell, read, read_speed
 
 ALPHA = Corpus("alpha", speakers=6, each=4)
-BUDGET = {**SETTINGS, "max_frames": 64}
+BUDGET = TrainingSettings(**{**SETTINGS, "max_frames": 64})
 
 
 def test_table_3_counts_and_has_the_papers_figures_beside():
@@ -31,7 +31,7 @@ def test_the_cost_of_an_encoder_is_counted_at_the_budgets_frames():
 
 
 def test_measured_speed_stands_in_its_units_for_the_encoder_and_method_it_was_measured_on():
-    lines = [speed("dsnet", max_frames=64), speed("dann", max_frames=64)]
+    lines = [read_speed("dsnet", max_frames=64), read_speed("dann", max_frames=64)]
     table = encoder_cost_table("x", "X", ["cnn"], BUDGET, lines)
     rows = {row[1]: row[6:] for row in table.rows}
     assert [number.value for number in rows["dsnet"]] == [1234.0, 3.0, 2.5, 4321.0, 0.5]
@@ -42,13 +42,13 @@ def test_measured_speed_stands_in_its_units_for_the_encoder_and_method_it_was_me
 
 @pytest.mark.parametrize("change", [{"max_frames": 600}, {"batch_size": 8}, {"precision": "bf16"}, {"compile": True}])
 def test_speed_under_another_budget_is_not_shown(change):
-    assert fitting_speeds(SETTINGS, [speed("dsnet", **change)]) == {}
-    assert list(fitting_speeds(SETTINGS, [speed("dsnet")])) == [("cnn", "dsnet")]
+    assert fitting_speeds(TrainingSettings(**SETTINGS), [read_speed("dsnet", **change)]) == {}
+    assert list(fitting_speeds(TrainingSettings(**SETTINGS), [read_speed("dsnet")])) == [("cnn", "dsnet")]
 
 
 def test_of_two_lines_of_speed_the_later_counts():
-    lines = [speed("dsnet", run=1), speed("dsnet", run=2)]
-    assert fitting_speeds(SETTINGS, lines)["cnn", "dsnet"]["run"] == 2
+    lines = [read_speed("dsnet", config={"run": 1}), read_speed("dsnet", config={"run": 2})]
+    assert fitting_speeds(TrainingSettings(**SETTINGS), lines)["cnn", "dsnet"].config == {"run": 2}
 
 
 def test_an_encoder_that_is_not_here_has_no_counts_and_the_others_have():
@@ -62,7 +62,7 @@ def test_each_encoder_is_tested_bare_against_dsnet_with_holm_over_the_encoders()
         encoder: columns(
             {
                 method: [
-                    Cell(cell(method, ALPHA, fold, seed, hit, encoder=encoder), None)
+                    read(cell(method, ALPHA, fold, seed, hit, encoder=encoder), None)
                     for fold in range(6)
                     for seed in (0, 1)
                 ]
@@ -85,8 +85,8 @@ def test_each_encoder_is_tested_bare_against_dsnet_with_holm_over_the_encoders()
 
 def test_a_corpus_on_which_an_encoder_lacks_one_of_the_two_has_no_row_for_it():
     by_encoder = {
-        "cnn": columns({m: [Cell(cell(m, ALPHA, fold), None) for fold in range(6)] for m in ("baseline", "dsnet")}),
-        "timm/x": columns({"dsnet": [Cell(cell("dsnet", ALPHA, fold), None) for fold in range(6)]}),
+        "cnn": columns({m: [read(cell(m, ALPHA, fold), None) for fold in range(6)] for m in ("baseline", "dsnet")}),
+        "timm/x": columns({"dsnet": [read(cell("dsnet", ALPHA, fold), None) for fold in range(6)]}),
     }
     rows = encoder_uar_table("x", "X", by_encoder).rows
     assert [row[:2] for row in rows] == [["alpha", "cnn"]]

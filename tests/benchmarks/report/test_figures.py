@@ -13,16 +13,15 @@ from benchmarks.output.files import read_tensors
 from benchmarks.report import confusion_figure as confusion
 from benchmarks.report import curves_figure as curves
 from benchmarks.report import spaces_figure as spaces
-from benchmarks.report.cells import Cell
 from benchmarks.report.columns import columns
 from benchmarks.report.picture import render
-from tests.benchmarks.report.records import Corpus, cell, write_spaces
+from tests.benchmarks.report.records import Corpus, cell, read, write_spaces
 
 ALPHA, BETA = Corpus("alpha", each=6), Corpus("beta")
 
 
 def cells(method, corpus=ALPHA, folder=None, **options):
-    return [Cell(cell(method, corpus, f, s, **options), folder) for f in range(4) for s in range(2)]
+    return [read(cell(method, corpus, f, s, **options), folder) for f in range(4) for s in range(2)]
 
 
 @pytest.fixture
@@ -73,7 +72,7 @@ def test_figure_2_has_a_row_for_each_corpus_and_the_mean_and_range_of_each_loss(
         "validation UAR (%)",
     ]
     assert [row[0].get_ylabel() for row in axes] == ["alpha", "beta"]
-    values = np.array([[epoch["train"]["calibration"] for epoch in c.record["curves"]] for c in own])
+    values = np.array([[epoch.train["calibration"] for epoch in c.record.story.curves] for c in own])
     axis = axes[0, 3]
     assert [line.get_label() for line in axis.lines] == ["train", "validation"]
     assert axis.lines[0].get_ydata() == pytest.approx(values.mean(0))
@@ -85,7 +84,7 @@ def test_figure_3_shows_each_space_by_emotion_and_by_speaker_and_the_baselines_h
     ours, bare = (cell(method, ALPHA) for method in ("dsnet", "baseline"))
     for line in (ours, bare):
         write_spaces(tmp_path, line, ALPHA)
-    found = [Cell(line, tmp_path / line["folder"]) for line in (ours, bare)]
+    found = [read(line, tmp_path / line["folder"]) for line in (ours, bare)]
     spaces.spaces_figure("figure-3", "X", *found)
     axes = np.reshape(drawn[0].axes, (2, 4))
     assert [axis.get_title() for axis in axes[0]] == ["h", "$z_{er}$", "$z_{ei}$", "baseline's h"]
@@ -99,7 +98,7 @@ def test_figure_3_shows_each_space_by_emotion_and_by_speaker_and_the_baselines_h
 def test_figure_3_has_the_papers_colours_and_shapes_and_centres_in_the_middle(drawn, tmp_path):
     line = cell("dsnet", ALPHA)
     write_spaces(tmp_path, line, ALPHA)
-    own = Cell(line, tmp_path / line["folder"])
+    own = read(line, tmp_path / line["folder"])
     spaces.spaces_figure("figure-3", "X", own, None)
     top = drawn[0].axes[0]
     validation, test, *centres = top.collections
@@ -120,7 +119,7 @@ def test_figure_3_has_the_papers_colours_and_shapes_and_centres_in_the_middle(dr
 def test_figure_3_is_the_same_each_time(tmp_path):
     line = cell("dsnet", ALPHA)
     write_spaces(tmp_path, line, ALPHA)
-    own = Cell(line, tmp_path / line["folder"])
+    own = read(line, tmp_path / line["folder"])
     first, second = (spaces.spaces_figure("figure-3", "X", own, None) for _ in range(2))
     assert first.png == second.png
 
@@ -129,15 +128,15 @@ def test_figure_3_needs_five_utterances(tmp_path):
     tiny = Corpus("tiny", counts=["01", "23"])
     line = cell("dsnet", tiny)
     write_spaces(tmp_path, line, tiny)
-    assert spaces.spaces_figure("figure-3", "X", Cell(line, tmp_path / line["folder"]), None) is None
+    assert spaces.spaces_figure("figure-3", "X", read(line, tmp_path / line["folder"]), None) is None
 
 
 def test_the_first_fold_and_seed_with_spaces_is_shown(tmp_path):
     lines = [cell("dsnet", ALPHA, fold, seed) for fold, seed in ((3, 0), (2, 1), (2, 0), (0, 0))]
     for line in lines[:3]:
         write_spaces(tmp_path, line, ALPHA)
-    own = [Cell(line, tmp_path / line["folder"]) for line in lines]
-    assert spaces.first_with_spaces(own, "alpha").place == (2, 0)
+    own = [read(line, tmp_path / line["folder"]) for line in lines]
+    assert spaces.first_with_spaces(own, "alpha").fold_and_seed == (2, 0)
     assert spaces.first_with_spaces(own, "beta") is None
 
 
@@ -177,7 +176,7 @@ def test_names_that_look_like_formulas_are_drawn_as_they_are(tmp_path):
     odd = Corpus("a$b_{$", each=6)
     line = cell("dsnet", odd)
     write_spaces(tmp_path, line, odd)
-    own = Cell(line, tmp_path / line["folder"])
+    own = read(line, tmp_path / line["folder"])
     assert spaces.spaces_figure("x", "X", own, None)
     assert curves.curves_figure("x", "X", [own])
     assert confusion.confusion_figure(

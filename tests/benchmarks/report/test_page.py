@@ -3,10 +3,10 @@ from html.parser import HTMLParser
 
 import pytest
 
+from benchmarks.output.table import Interval, Number, Table
 from benchmarks.report import write_report
 from benchmarks.report.page import render_page
 from benchmarks.report.section import Section
-from benchmarks.report.table import Interval, Number, Table
 from tests.benchmarks.report.records import Corpus, cell, write_run, write_spaces
 
 NASTY = '<b id="evil">&amp;|_$</b>'
@@ -14,14 +14,18 @@ NUMBERS = [Number(9.5), Number(-3.0), None, Number(100.25), Number(10.0), Number
 WORDS = ["beta", "alpha", "Gamma", "delta", "fold 10", "fold 9"]
 INTERVALS = [Interval(float(low), 99.0) for low in (5, 40, 30, 20, 100, 6)]
 TABLE = Table(
-    "table-2",
-    "Words and numbers",
     ["word", "number", "interval"],
     list(zip(WORDS, NUMBERS, INTERVALS, strict=True)),
     foot=[["chance", Number(25.0), ""]],
+    name="table-2",
+    title="Words and numbers",
 )
 FOLDED = Table(
-    "behind", "Folded", ["word", *(f"a long header number {i}" for i in range(12))], [["x"] * 13], folded=True
+    ["word", *(f"a long header number {i}" for i in range(12))],
+    [["x"] * 13],
+    folded=True,
+    name="behind",
+    title="Folded",
 )
 
 CONTRAST = """(() => {

@@ -30,8 +30,8 @@ def test_the_readmes_complexity_is_what_is_counted():
 def test_each_committed_line_says_its_settings_its_hardware_and_its_revision(path):
     for line in path.read_text(encoding="utf-8").splitlines():
         record = json.loads(line)
-        assert record["cell"]["settings"]["epochs"] == len(record["curves"])
+        assert record["identity"]["settings"]["epochs"] == len(record["story"]["curves"])
         assert record["environment"]["device"]
-        assert record["environment"]["torch"]
+        assert record["environment"]["versions"]["torch"]
         assert "dirty" not in record["environment"]["revision"]
-        assert set(record["tests"]) >= {record["cell"]["corpus"]["name"]}
+        assert set(record["tests"]) >= {record["identity"]["corpus"]["name"]}

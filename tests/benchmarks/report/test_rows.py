@@ -1,13 +1,12 @@
 from benchmarks.methods import METHODS
-from benchmarks.report.cells import Cell
 from benchmarks.report.rows import sort_rows
-from tests.benchmarks.report.records import Corpus, cell
+from tests.benchmarks.report.records import Corpus, cell, read
 
 ALPHA = Corpus("alpha")
 
 
 def rows(*lines):
-    return sort_rows([Cell(line, None) for line in lines])
+    return sort_rows([read(line, None) for line in lines])
 
 
 def test_methods_stand_in_the_order_of_the_paper_whatever_the_order_of_the_lines():

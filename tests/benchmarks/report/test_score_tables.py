@@ -2,11 +2,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import recall_score
 
-from benchmarks.report.cells import Cell
+from benchmarks.output.table import Interval, Number
 from benchmarks.report.columns import columns
 from benchmarks.report.score_tables import details_table, uar_table
 from benchmarks.report.significance import against, against_baseline_and_best, marks, statistics_table
-from benchmarks.report.table import Interval, Number
 from benchmarks.scores.statistics import (
     Versus,
     holm,
@@ -15,7 +14,7 @@ from benchmarks.scores.statistics import (
     mean_uar,
     paired_permutation,
 )
-from tests.benchmarks.report.records import Corpus, cell
+from tests.benchmarks.report.records import Corpus, cell, read
 
 ALPHA = Corpus("alpha", speakers=8, each=6)
 BETA = Corpus("beta", speakers=5, each=6)
@@ -24,7 +23,7 @@ HITS = {"baseline": 0.3, "dsc": 0.5, "isnet": 0.7, "dsnet": 0.95}
 
 def cells(method, corpus=ALPHA, seeds=range(2), **options):
     folds = range(len(corpus.speakers))
-    return [Cell(cell(method, corpus, f, s, HITS.get(method, 0.5), **options), None) for s in seeds for f in folds]
+    return [read(cell(method, corpus, f, s, HITS.get(method, 0.5), **options), None) for s in seeds for f in folds]
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +37,9 @@ def verdicts(found):
 
 
 def pooled(method, seed):
-    said = [c.record["tests"]["alpha"]["speakers"] for c in cells(method, targets=(BETA,)) if c.place[1] == seed]
-    truth = [digit for own in said for one in own.values() for digit in one["truth"]]
-    predicted = [digit for own in said for one in own.values() for digit in one["predicted"]]
+    said = [c.record.tests["alpha"].speakers for c in cells(method, targets=(BETA,)) if c.fold_and_seed[1] == seed]
+    truth = [digit for own in said for one in own.values() for digit in one.truth]
+    predicted = [digit for own in said for one in own.values() for digit in one.predicted]
     return truth, predicted
 
 

@@ -1,3 +1,5 @@
+from dataclasses import asdict, replace
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -5,11 +7,15 @@ from safetensors.torch import save_file
 from backbones import create_encoder
 from benchmarks.methods import create_method
 from benchmarks.output.files import read_tensors, write_tensors
-from benchmarks.training.checkpoint import load_model, load_state, save_model, save_state
+from benchmarks.training.checkpoint import ModelRecord, TrainingState, load_model, load_state, save_model, save_state
+from benchmarks.training.identity import CorpusIdentity, TrainingIdentity
+from benchmarks.training.settings import TrainingSettings
 from dsnet_plugin import CheckpointError
 
 CLASSES = ["angry", "happy", "neutral", "sad"]
-RECORD = {"method": "baseline", "config": {}, "encoder": "cnn", "classes": CLASSES, "max_frames": 32}
+RECORD = ModelRecord("baseline", {}, "cnn", CLASSES, 32)
+CORPUS = CorpusIdentity("small", "synthetic", 48, "0" * 16)
+STATE = TrainingState(TrainingIdentity(CORPUS, "baseline", {}, "loso", 0, TrainingSettings()), [], 1.5, {})
 
 
 def model(name="baseline"):
@@ -20,9 +26,9 @@ def test_a_model_comes_back_with_its_record_and_its_batch_norm_statistics(tmp_pa
     method = model("dsnet").train()
     for _ in range(3):
         method(torch.randn(4, 3, 32, 80))
-    save_model(tmp_path / "best.safetensors", method, {**RECORD, "method": "dsnet", "config": method.config()})
+    save_model(tmp_path / "best.safetensors", method, replace(RECORD, method="dsnet", config=method.config()))
     loaded, record = load_model(tmp_path)
-    assert record["max_frames"] == 32
+    assert record.max_frames == 32
     inputs = torch.randn(2, 3, 32, 80)
     assert torch.equal(loaded(inputs), method.eval()(inputs))
 
@@ -38,10 +44,10 @@ def test_a_state_continues_exactly_where_it_was_saved(tmp_path):
     method = model().eval()  # no dropout, so that both continue alike
     optimizer = torch.optim.Adam(method.parameters(), lr=1e-3)
     step(method, optimizer)
-    save_state(tmp_path / "state.safetensors", method, optimizer, {"epoch": 1})
+    save_state(tmp_path / "state.safetensors", method, optimizer, STATE)
     other = model().eval()
     other_optimizer = torch.optim.Adam(other.parameters(), lr=0.5)
-    assert load_state(tmp_path / "state.safetensors", other, other_optimizer)["epoch"] == 1
+    assert load_state(tmp_path / "state.safetensors", other, other_optimizer) == STATE
     step(method, optimizer)
     step(other, other_optimizer)
     for name, value in method.state_dict().items():
@@ -65,7 +71,7 @@ def unreadable_record(path):
 
 
 def state(path):
-    save_state(path, model(), torch.optim.Adam(model().parameters()), {})
+    save_state(path, model(), torch.optim.Adam(model().parameters()), STATE)
 
 
 def other_model(path):
@@ -77,7 +83,7 @@ def other_shape(path):
 
 
 def other_method(path):
-    write_tensors(path, {}, {"format": 1, "kind": "model", **RECORD, "encoder": "transformer"})
+    write_tensors(path, {}, {"format": 1, "kind": "model", **asdict(RECORD), "encoder": "transformer"})
 
 
 def unrecorded(path):
@@ -135,7 +141,7 @@ def test_tensors_and_record_come_back_together(tmp_path):
 
 def test_a_model_is_built_again_with_the_config_it_was_trained_with(tmp_path):
     method = create_method("dsnet", create_encoder("cnn"), 4, bottleneck=16, alpha=0.5)
-    save_model(tmp_path / "best.safetensors", method, {**RECORD, "method": "dsnet", "config": method.config()})
+    save_model(tmp_path / "best.safetensors", method, replace(RECORD, method="dsnet", config=method.config()))
     loaded, _ = load_model(tmp_path)
     assert loaded.head.config == method.head.config
     assert loaded.head.p_er.attention[0].out_features == 16

@@ -1,36 +1,28 @@
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 
 import pytest
 import torch
 
-from benchmarks.corpora.synthetic import SyntheticSettings, generate
-from benchmarks.data.batches import Side
+from benchmarks.data.batches import FoldSide
 from benchmarks.data.protocols import leave_one_speaker_out
 from benchmarks.data.speech_data import SpeechData
 from benchmarks.errors import RunError
 from benchmarks.grid.cell import run_cell
-from benchmarks.grid.corpus_data import CorpusData
+from benchmarks.scores import SpeakerRecord
 from benchmarks.training.checkpoint import load_model
 from benchmarks.training.device import make_accelerator
 from benchmarks.training.inference import predict
 from benchmarks.training.settings import TrainingSettings
 from dsnet_plugin import NeutralReferenceError
 from tests.benchmarks.conftest import FRAMES
+from tests.benchmarks.in_memory import context_of, planned
 
 SETTINGS = TrainingSettings(epochs=3, max_frames=FRAMES, batch_size=8, patience=1)
-CORPUS = {"name": "small"}
 
 
 def train(name, data, folder, settings=SETTINGS, fold=1):
-    accelerator = make_accelerator("cpu", settings.precision)
-    chosen = leave_one_speaker_out(data.utterances)[fold]
-    return run_cell(name, {}, CorpusData(CORPUS, data), "loso", chosen, settings, folder, accelerator)
+    return run_cell(planned(name, settings, fold), context_of(data, folder, settings.precision))
 
 
 def predictions(folder):
@@ -52,55 +44,56 @@ def test_every_test_utterance_is_predicted_once_and_with_its_own_label(trained, 
     assert all(names[p["truth"]] == by_key[p["key"]].label for p in rows)
     assert all(sum(p["probabilities"]) == pytest.approx(1, abs=1e-5) for p in rows)
     in_order = sorted(rows, key=lambda p: p["key"])
-    assert result["tests"]["small"]["speakers"]["spk01"] == {
-        "sex": by_key[rows[0]["key"]].sex,
-        "truth": "".join(str(p["truth"]) for p in in_order),
-        "predicted": "".join(str(p["prediction"]) for p in in_order),
-    }
+    assert result.tests["small"].speakers["spk01"] == SpeakerRecord(
+        sex=by_key[rows[0]["key"]].sex,
+        truth="".join(str(p["truth"]) for p in in_order),
+        predicted="".join(str(p["prediction"]) for p in in_order),
+    )
 
 
 def test_the_epoch_is_the_one_of_the_best_validation_uar_and_then_the_lowest_task_loss(trained):
     _, result, _ = trained
-    ranked = [(epoch["validation_uar"], -epoch["validation"]["task"]) for epoch in result["curves"]]
-    assert result["best_epoch"] == 1 + ranked.index(max(ranked))
-    assert result["validation_uar"] == max(ranked)[0]
+    ranked = [(epoch.validation_uar, -epoch.validation["task"]) for epoch in result.story.curves]
+    assert result.story.best_epoch == 1 + ranked.index(max(ranked))
+    assert result.story.validation_uar == max(ranked)[0]
 
 
 def test_the_checkpoint_gives_the_predictions_of_the_result(trained, small_data):
     name, result, folder = trained
     model, record = load_model(folder)
     fold = leave_one_speaker_out(small_data.utterances)[1]
-    side = Side(small_data, fold.test, model)
+    side = FoldSide(small_data, fold.test, model)
     found = predict(model, side, SETTINGS.batch_size, make_accelerator("cpu", "fp32"))
     assert found.tolist() == [p["probabilities"] for p in predictions(folder)]
-    assert (record["method"], record["epoch"]) == (name, result["best_epoch"])
+    assert (record.method, record.epoch) == (name, result.story.best_epoch)
 
 
 def test_the_learning_rate_is_halved_after_patience_epochs_without_a_lower_validation_loss(small_data, tmp_path):
     result = train("baseline", small_data, tmp_path, replace(SETTINGS, epochs=8, patience=2, learning_rate=0.03))
     rate, best, bad, expected = 0.03, float("inf"), 0, []
-    for epoch in result["curves"]:
-        bad = 0 if epoch["validation"]["total"] < best else bad + 1
-        best = min(best, epoch["validation"]["total"])
+    for epoch in result.story.curves:
+        bad = 0 if epoch.validation["total"] < best else bad + 1
+        best = min(best, epoch.validation["total"])
         if bad == 2:
             rate, bad = rate / 2, 0
         expected.append(rate)
     assert expected[-1] < 0.03
-    assert [epoch["learning_rate"] for epoch in result["curves"]] == pytest.approx(expected)
+    assert [epoch.learning_rate for epoch in result.story.curves] == pytest.approx(expected)
 
 
 def test_the_total_loss_is_the_sum_of_its_parts_in_training_and_in_validation(trained):
     name, result, _ = trained
     parts = {"task"} if name == "baseline" else {"task", "orthogonality", "reconstruction", "calibration"}
-    for epoch in result["curves"]:
+    for epoch in result.story.curves:
         for side in ("train", "validation"):
-            assert set(epoch[side]) == parts | {"total"}
-            assert epoch[side]["total"] == pytest.approx(sum(epoch[side][part] for part in parts), rel=1e-4)
+            assert set(getattr(epoch, side)) == parts | {"total"}
+            losses = getattr(epoch, side)
+            assert losses["total"] == pytest.approx(sum(losses[part] for part in parts), rel=1e-4)
 
 
 def test_training_lowers_the_training_loss(trained):
     _, result, _ = trained
-    assert result["curves"][-1]["train"]["task"] < result["curves"][0]["train"]["task"]
+    assert result.story.curves[-1].train["task"] < result.story.curves[0].train["task"]
 
 
 def test_poisoned_test_labels_and_recordings_change_no_weight_and_no_choice(trained, small_data, tmp_path):
@@ -112,7 +105,7 @@ def test_poisoned_test_labels_and_recordings_change_no_weight_and_no_choice(trai
         utterances[i] = replace(utterances[i], label=wrong[utterances[i].label])
         features[i] = torch.randn_like(features[i])
     poisoned = train(name, SpeechData(utterances, features, FRAMES, small_data.device), tmp_path)
-    assert poisoned["curves"] == result["curves"]
+    assert poisoned.story.curves == result.story.curves
     assert (tmp_path / "best.safetensors").read_bytes() == (folder / "best.safetensors").read_bytes()
 
 
@@ -132,7 +125,7 @@ def test_a_folder_of_other_settings_is_refused_and_stays(trained, small_data):
 
 def test_a_last_batch_of_one_is_left_out(small_data, tmp_path):
     result = train("dsnet", small_data, tmp_path, replace(SETTINGS, epochs=1, batch_size=21))  # 22 = 24 - 2 references
-    assert result["utterances"]["train"] == 22
+    assert result.story.utterances.train == 22
 
 
 def test_features_that_are_not_numbers_stop_the_training_with_the_losses_named(small_data, tmp_path):
@@ -151,9 +144,9 @@ def test_training_speakers_without_neutral_speech_are_refused_by_name_dropped_or
     one = replace(SETTINGS, epochs=1)
     dropped = train("dsnet", data, tmp_path / "drop", replace(one, missing_neutral="drop"))
     masked = train("dsnet", data, tmp_path / "mask", replace(one, missing_neutral="mask"))
-    assert masked["utterances"]["train"] - dropped["utterances"]["train"] == 9
-    assert masked["references"].keys() == {"spk00", "spk03"}
-    assert masked["references"]["spk03"] == []
+    assert masked.story.utterances.train - dropped.story.utterances.train == 9
+    assert masked.story.references.keys() == {"spk00", "spk03"}
+    assert masked.story.references["spk03"] == []
 
 
 def test_a_validation_speaker_without_neutral_speech_has_no_calibration_loss(small_data, tmp_path):
@@ -162,16 +155,16 @@ def test_a_validation_speaker_without_neutral_speech_has_no_calibration_loss(sma
         [small_data.utterances[i] for i in kept], [small_data.features[i] for i in kept], FRAMES, small_data.device
     )
     result = train("dsnet", data, tmp_path, replace(SETTINGS, epochs=1))
-    assert "calibration" in result["curves"][0]["train"]
-    assert "calibration" not in result["curves"][0]["validation"]
+    assert "calibration" in result.story.curves[0].train
+    assert "calibration" not in result.story.curves[0].validation
 
 
 def test_bf16_trains_and_differs_from_fp32(small_data, tmp_path):
     one = replace(SETTINGS, epochs=1)
     full = train("dsnet", small_data, tmp_path / "fp32", one)
     half = train("dsnet", small_data, tmp_path / "bf16", replace(one, precision="bf16"))
-    assert half["curves"][0]["train"]["task"] == pytest.approx(full["curves"][0]["train"]["task"], rel=0.1)
-    assert half["curves"] != full["curves"]
+    assert half.story.curves[0].train["task"] == pytest.approx(full.story.curves[0].train["task"], rel=0.1)
+    assert half.story.curves != full.story.curves
 
 
 def test_seeds_differ_and_repeat(small_data, tmp_path):
@@ -179,48 +172,13 @@ def test_seeds_differ_and_repeat(small_data, tmp_path):
     first, again, other = (
         train("baseline", small_data, tmp_path / str(i), replace(one, seed=seed)) for i, seed in enumerate((0, 0, 1))
     )
-    assert first["curves"] == again["curves"] != other["curves"]
+    assert first.story.curves == again.story.curves != other.story.curves
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_cuda_that_is_not_there_is_refused():
     with pytest.raises(RunError, match="no CUDA device"):
         make_accelerator("cuda", "fp32")
-
-
-def dsnet_train(root, out):
-    return [
-        *(sys.executable, "-m", "benchmarks", "train", "--corpus", "synthetic", "--root", root, "--method", "dsnet"),
-        *("--folds", "1", "--epochs", "6", "--max-frames", "48", "--device", "cpu", "--out", out),
-    ]
-
-
-@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
-def test_a_training_killed_twice_ends_with_the_numbers_of_an_undisturbed_one(tmp_path):
-    root = tmp_path / "corpus"  # one training speaker of 99 utterances: four batches an epoch
-    generate(root, SyntheticSettings(speakers=3, utterances=100, correlation=0.0, seconds=0.5))
-    subprocess.run(dsnet_train(root, tmp_path / "whole"), check=True, capture_output=True)
-    state = tmp_path / "killed/dsnet/fold-01/state.safetensors"
-    seen = None
-    for _ in range(2):
-        process = subprocess.Popen(dsnet_train(root, tmp_path / "killed"), stderr=subprocess.DEVNULL)
-        while not state.exists() or state.stat().st_mtime_ns == seen:  # until one more epoch is on disk
-            assert process.poll() is None, "ended before it could be killed"
-            time.sleep(0.005)
-        time.sleep(0.1)  # in the middle of the next epoch
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        seen = state.stat().st_mtime_ns
-        assert not (state.parent / "result.json").exists()
-    subprocess.run(dsnet_train(root, tmp_path / "killed"), check=True, capture_output=True)
-    whole, killed = (
-        json.loads((tmp_path / name / "dsnet/fold-01/result.json").read_text()) for name in ("whole", "killed")
-    )
-    for part in ("uar", "best_epoch", "curves", "tests", "probes"):
-        assert killed[part] == whole[part]
-    for file in ("best.safetensors", "predictions.json", "spaces.safetensors"):
-        contents = [(tmp_path / name / "dsnet/fold-01" / file).read_bytes() for name in ("whole", "killed")]
-        assert contents[0] == contents[1]
 
 
 def test_a_fold_with_one_training_utterance_is_refused(small_data, tmp_path):
@@ -230,3 +188,27 @@ def test_a_fold_with_one_training_utterance_is_refused(small_data, tmp_path):
     )
     with pytest.raises(RunError, match="1 utterances to train on; expected at least 2"):
         train("baseline", data, tmp_path)
+
+
+def test_a_loss_of_the_validation_side_that_is_no_number_stops_the_training(small_data, tmp_path):
+    validation = leave_one_speaker_out(small_data.utterances)[1].validation
+    features = [
+        f.fill_(float("nan")) if i in validation else f for i, f in enumerate(map(torch.clone, small_data.features))
+    ]
+    with pytest.raises(RunError, match=r"the validation loss is not finite \(total nan, task nan\)"):
+        train("baseline", SpeechData(small_data.utterances, features, FRAMES, small_data.device), tmp_path)
+
+
+@pytest.mark.parametrize("kept", [["result.json"], ["state.safetensors"], ["result.json", "state.safetensors"]])
+def test_without_its_model_a_result_or_a_state_is_trained_again(trained, small_data, tmp_path, monkeypatch, kept):
+    name, result, _ = trained
+    monkeypatch.setattr("benchmarks.grid.cell.STATE_NAME", "none")  # so that the state stays
+    train(name, small_data, tmp_path)
+    for path in tmp_path.iterdir():
+        if path.name not in kept:
+            path.unlink()
+    monkeypatch.undo()
+    again = train(name, small_data, tmp_path)
+    assert again.tests == result.tests
+    assert again.story.curves == result.story.curves
+    assert (tmp_path / "best.safetensors").is_file()

@@ -20,8 +20,9 @@ def test_a_fold_of_a_real_corpus_trains_and_predicts(dsnet, tmp_path, name, foun
     status, out, _ = dsnet("train", "--corpus", name, "--root", root, *options)
     assert status == 0
     assert found in out
-    result = json.loads((tmp_path / "dsnet/fold-00/result.json").read_text())
-    assert (result["test_speaker"], result["validation_speaker"]) == speakers
-    status, out, _ = dsnet("predict", tmp_path / "dsnet/fold-00", next(root.rglob("*.ogg")))
+    fold = tmp_path / name / "cnn/dsnet/seed-0/fold-00"
+    story = json.loads((fold / "result.json").read_text())["story"]
+    assert (story["test_speaker"], story["validation_speaker"]) == speakers
+    status, out, _ = dsnet("predict", fold, next(root.rglob("*.ogg")))
     assert status == 0
     assert out.count("\n") == 3

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from backbones import create_encoder
-from benchmarks.data import Side, leave_one_speaker_out
+from benchmarks.data import FoldSide, leave_one_speaker_out
 from benchmarks.methods import METHODS, create_method, method_class
 from benchmarks.training import TrainingSettings, load_model
 from benchmarks.training.device import make_accelerator
@@ -23,7 +23,7 @@ def made(name, data):
     needed = {"num_speakers": 2} if method_class(name).needs_speakers else {}
     method = create_method(name, create_encoder("cnn"), 4, **needed).train()
     fold = leave_one_speaker_out(data.utterances)[0]
-    return method, Side(data, fold.train, method, "error")
+    return method, FoldSide(data, fold.train, method, "error")
 
 
 def statistics(method):
@@ -81,7 +81,7 @@ def test_the_model_on_disk_has_the_statistics_it_was_validated_with(small_data, 
     model, record = load_model(tmp_path)
     saved = statistics(model)
     fold = leave_one_speaker_out(small_data.utterances)[1]
-    side = Side(small_data, fold.train, model, "error", SETTINGS.seed)
-    fit_statistics(model.train(), side, record["epoch"] - 1, SETTINGS, make_accelerator("cpu", "fp32"))
+    side = FoldSide(small_data, fold.train, model, "error", SETTINGS.seed)
+    fit_statistics(model.train(), side, record.epoch - 1, SETTINGS, make_accelerator("cpu", "fp32"))
     torch.testing.assert_close(statistics(model), saved)
-    assert json.loads((tmp_path / "result.json").read_text())["best_epoch"] == record["epoch"]
+    assert json.loads((tmp_path / "result.json").read_text())["story"]["best_epoch"] == record.epoch

@@ -1,4 +1,4 @@
-"""A table of the report as data; ``formats.py`` writes it as Markdown, LaTeX and CSV, the page as HTML."""
+"""A table as data; ``formats.py`` writes it for a terminal and as Markdown, LaTeX and CSV, the report's page as HTML."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,21 +11,31 @@ NOTHING = "-"
 
 @dataclass(frozen=True)
 class Number:
-    """A number with what belongs to it.
-
-    ``sd`` is a standard deviation, ``interval`` a 95% interval, ``marks`` refer to the table's notes, ``bold`` is for the
-    best of a column. ``form`` is the format of value and deviation; of one in significant digits the deviation has a single
-    digit. ``unit`` follows the number ("G"), ``paper`` is what the paper prints in its place.
-    """
+    """A number with what belongs to it."""
 
     value: float
+    """The number; NaN where there is none."""
+
     sd: float | None = None
+    """Its standard deviation."""
+
     interval: tuple[float, float] | None = None
+    """Its 95% interval."""
+
     marks: str = ""
+    """Signs that the table's notes explain."""
+
     bold: bool = False
+    """Whether it is the best of its column."""
+
     form: str = ".2f"
+    """The format of value and deviation; beside significant digits (``.3g``) the deviation has a single one."""
+
     unit: str = ""
+    """What follows the number, such as ``"G"``."""
+
     paper: float | None = None
+    """What the paper prints in its place."""
 
 
 @dataclass(frozen=True)
@@ -33,38 +43,46 @@ class Interval:
     """A 95% interval that stands alone."""
 
     low: float
+    """The lower end; NaN where there is no interval."""
+
     high: float
+    """The upper end."""
 
 
 Value = str | Number | Interval | None
-"""What a cell of a table holds; None where there is nothing to say."""
+"""What one field of a table holds; None where there is nothing to say."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table.
+    """A table, for a terminal or a report."""
 
-    Args:
-        name: of its files, without a suffix.
-        title: above it.
-        header: of each column.
-        rows: what can be sorted.
-        foot: rows that stay below.
-        notes: sentences above it: what is compared, what marks mean.
-        warnings: sentences that nobody may miss, above the notes.
-        left: so many first columns hold words and go to the left.
-        folded: whether the page shows it on demand alone.
-    """
-
-    name: str
-    title: str
     header: Sequence[str]
+    """The name of each column."""
+
     rows: Sequence[Sequence[Value]]
+    """What can be sorted."""
+
     foot: Sequence[Sequence[Value]] = ()
+    """Rows that stay below."""
+
     notes: Sequence[str] = ()
+    """Sentences above it: what is compared, what marks mean."""
+
     warnings: Sequence[str] = ()
+    """Sentences that nobody may miss, above the notes."""
+
     left: int = 1
+    """How many first columns hold words and stand to the left."""
+
     folded: bool = False
+    """Whether the report's page shows it on demand alone."""
+
+    name: str = ""
+    """The name of its files, without a suffix."""
+
+    title: str = ""
+    """What stands above it."""
 
 
 class Parts(NamedTuple):

@@ -4,13 +4,11 @@ import re
 
 import pytest
 
-from benchmarks.report.formats import escape_latex, escape_markdown, latex, markdown, to_csv
-from benchmarks.report.table import Interval, Number, Table
+from benchmarks.output.formats import escape_latex, escape_markdown, latex, markdown, terminal, to_csv
+from benchmarks.output.table import Interval, Number, Table
 
 NASTY = r"a|b<i>&_$%#{x}~^\*[y]"
 TABLE = Table(
-    "table-2",
-    "A title with 5% & more",
     ["method", "UAR", "interval", "p"],
     [
         [
@@ -24,11 +22,24 @@ TABLE = Table(
     [["chance", Number(25.0), "", ""]],
     notes=["A note."],
     warnings=["A warning."],
+    name="table-2",
+    title="A title with 5% & more",
 )
 
 
 def read(text):
     return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_in_a_terminal_the_same_numbers_stand_aligned_and_without_escapes():
+    table = Table(["file", "UAR"], [["a_b.wav", Number(58.8249, 0.7, bold=True)], ["b", None]], [["all", Number(25.0)]])
+    assert terminal(table).splitlines() == [
+        "| file    |          UAR |",
+        "|---------|-------------:|",
+        "| a_b.wav | 58.82 ± 0.70 |",
+        "| b       |            - |",
+        "| all     |        25.00 |",
+    ]
 
 
 def test_csv_gives_back_every_number_in_full():
@@ -49,12 +60,12 @@ def test_csv_has_no_column_that_no_row_needs():
 
 
 def test_csv_has_the_papers_number_in_a_column_of_its_own():
-    table = Table("x", "X", ["method", "MACs"], [["dsnet", Number(3.951, unit="G", paper=3.95)]])
+    table = Table(["method", "MACs"], [["dsnet", Number(3.951, unit="G", paper=3.95)]])
     assert read(to_csv(table)) == [{"method": "dsnet", "MACs": "3.951", "MACs paper": "3.95"}]
 
 
 def test_csv_of_a_table_without_rows_has_its_header():
-    assert to_csv(Table("x", "X", ["a", "b"], [])) == "a,b\n"
+    assert to_csv(Table(["a", "b"], [])) == "a,b\n"
 
 
 def test_markdown_shows_number_deviation_interval_and_marks_and_the_best_in_bold():
@@ -65,7 +76,7 @@ def test_markdown_shows_number_deviation_interval_and_marks_and_the_best_in_bold
 
 
 def test_a_deviation_beside_significant_digits_has_one_digit():
-    table = Table("x", "X", ["a", "loss"], [["b", Number(0.031622, 0.000933, form=".3g")]])
+    table = Table(["a", "loss"], [["b", Number(0.031622, 0.000933, form=".3g")]])
     assert "| 0.0316 ± 0.0009 |" in markdown(table)
 
 
@@ -111,5 +122,5 @@ def test_the_caption_says_where_and_the_label_is_the_name():
 
 
 def test_the_caption_leaves_the_number_to_latex():
-    assert r"\caption{The methods.}" in latex(Table("x", "Table 2. The methods", ["a"], []))
-    assert r"\caption{The tests behind Table 2.}" in latex(Table("x", "The tests behind Table 2", ["a"], []))
+    assert r"\caption{The methods.}" in latex(Table(["a"], [], title="Table 2. The methods"))
+    assert r"\caption{The tests behind Table 2.}" in latex(Table(["a"], [], title="The tests behind Table 2"))

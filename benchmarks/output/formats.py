@@ -1,4 +1,4 @@
-"""A table as Markdown, as LaTeX (booktabs) and as CSV; whatever comes from data is escaped."""
+"""A table for a terminal, as Markdown, as LaTeX (booktabs) and as CSV; in files whatever comes from data is escaped."""
 
 import csv
 import io
@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from math import isnan
 
-from benchmarks.output.markdown import markdown as aligned
-from benchmarks.report.table import Interval, Number, Table, Value, parts
+from benchmarks.output.table import Interval, Number, Table, Value, parts
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -34,13 +33,19 @@ _NUMBERED = re.compile(r"^Table \d+\. ")
 _SUBCOLUMNS = ("", " sd", " low", " high", " marks", " paper")
 
 
+def terminal(table: Table) -> str:
+    """Header and rows as Markdown without escapes, which reads well in a terminal and pastes everywhere."""
+    rows = [[" ".join(filter(None, parts(value))) for value in row] for row in (*table.rows, *table.foot)]
+    return _aligned(table.header, rows, table.left)
+
+
 def markdown(table: Table) -> str:
-    """Title, notes and the table, for a document or a terminal."""
+    """Title, notes and the table, for a document."""
     rows = [[_markdown_cell(value) for value in row] for row in (*table.rows, *table.foot)]
     blocks = [f"### {escape_markdown(table.title)}"]
     blocks += [f"**{escape_markdown(text)}**" for text in table.warnings]
     blocks += map(escape_markdown, table.notes)
-    blocks.append(aligned([escape_markdown(name) for name in table.header], rows, table.left))
+    blocks.append(_aligned([escape_markdown(name) for name in table.header], rows, table.left))
     return "\n\n".join(blocks)
 
 
@@ -94,6 +99,18 @@ def to_csv(table: Table) -> str:
     for row in everything:
         writer.writerow([_plain(value)[i] for value, used in zip(row, spread, strict=True) for i in used])
     return text.getvalue()
+
+
+def _aligned(header: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> str:
+    """A Markdown table whose columns are as wide as their longest entry, the first ``left`` to the left."""
+    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = [c.ljust(w) if i < left else c.rjust(w) for i, (c, w) in enumerate(zip(cells, widths, strict=True))]
+        return "| " + " | ".join(padded) + " |"
+
+    rule = "|".join("-" * (w + 2) if i < left else "-" * (w + 1) + ":" for i, w in enumerate(widths))
+    return "\n".join([line(header), f"|{rule}|", *map(line, rows)])
 
 
 def _markdown_cell(value: Value) -> str:

@@ -1,0 +1,126 @@
+"""What finished cells come to, in lines for a terminal, in ``summary.json`` and as learning curves."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from math import isnan
+from pathlib import Path
+
+from benchmarks.corpora import EMOTIONS
+from benchmarks.cost import Complexity, measure
+from benchmarks.grid.record import CellRecord
+from benchmarks.output.files import write_json
+from benchmarks.output.formats import terminal
+from benchmarks.output.table import Number, Table, Value
+from benchmarks.scores.uar import Scores, score
+from benchmarks.training.curves import write_curves
+from dsnet_plugin import DSNetError
+
+SUMMARY_NAME = "summary.json"
+
+
+def cell_line(record: CellRecord) -> str:
+    """One line on a finished cell."""
+    story = record.story
+    return (
+        f"{record.folder}: test {story.test_speaker}, validation {story.validation_speaker}, {story.utterances.train} training "
+        f"utterances, best epoch {story.best_epoch} of {len(story.curves)}, validation UAR {story.validation_uar:.2f}, "
+        f"UAR {record.own_test.uar:.2f}, {story.seconds:.0f} s"
+    )
+
+
+def summarise(out: Path, records: Sequence[CellRecord], say: Callable[[str], None] = print) -> dict[str, Scores]:
+    """Compares the methods of one corpus, encoder and seed; a larger grid is for ``dsnet report``, and left alone here.
+
+    Writes ``OUT/summary.json``, the scores and the cost of each method, and ``curves.csv`` and ``curves.png`` into the
+    folder CORPUS/ENCODER/LABEL of each method.
+
+    Args:
+        out: the run's folder.
+        records: of finished cells.
+        say: gets for each method the pooled UAR and the confusion matrix, and last a table of all.
+
+    Returns:
+        The scores by the methods' labels; empty for a larger grid.
+    """
+    if len({(r.identity.corpus.name, r.identity.settings.encoder, r.identity.settings.seed) for r in records}) != 1:
+        return {}
+    by_label: dict[str, list[CellRecord]] = {}
+    for record in records:
+        by_label.setdefault(record.label, []).append(record)
+    scores = {label: _score(cells) for label, cells in by_label.items()}
+    costs = {label: _cost(cells[0]) for label, cells in by_label.items()}
+    for label, cells in by_label.items():
+        trainings = {"/".join(Path(cell.folder).parts[-2:]): cell.story.curves for cell in cells}
+        write_curves(out / Path(cells[0].folder).parents[1], trainings)
+        say(f"\n{label}: {scores_line(scores[label])}\n\n{terminal(confusion(scores[label]))}\n")
+    write_json(
+        out / SUMMARY_NAME,
+        {label: {**asdict(scores[label]), **(asdict(cost) if cost else {})} for label, cost in costs.items()},
+    )
+    say(terminal(comparison(scores, costs, {label: len(cells) for label, cells in by_label.items()})))
+    say("\nWA is accuracy over all utterances, F1 is macro; the interval is a bootstrap over utterances.")
+    return scores
+
+
+def scores_line(scores: Scores) -> str:
+    """Pooled and fold-mean UAR in words."""
+    spread = f" ± {scores.fold_std:.2f}" if not isnan(scores.fold_std) else " (one fold)"
+    low, high = scores.interval
+    return f"pooled UAR {scores.uar:.2f} [{low:.2f}, {high:.2f}], fold-mean UAR {scores.fold_uar:.2f}{spread}"
+
+
+def comparison(scores: dict[str, Scores], costs: dict[str, Complexity | None], folds: dict[str, int]) -> Table:
+    """One row a method: cost in training and in inference, UAR with its interval over the folds that are finished.
+
+    Args:
+        scores: by the methods' labels.
+        costs: the same; None for an encoder that is not on this machine.
+        folds: how many each method has.
+    """
+    rows: list[list[Value]] = []
+    for label, result in scores.items():
+        cost = costs[label]
+        training_m, training_g, inference_m, inference_g = cost.in_table_3_units() if cost else [float("nan")] * 4
+        rows.append(
+            [
+                label,
+                f"{training_m:.2f}M / {training_g:.2f}G" if cost else None,
+                f"{inference_m:.2f}M / {inference_g:.2f}G" if cost else None,
+                str(folds[label]),
+                f"{result.uar:.2f} [{result.interval[0]:.2f}, {result.interval[1]:.2f}]",
+                Number(result.fold_uar, result.fold_std),
+                Number(result.accuracy),
+                Number(result.macro_f1),
+            ]
+        )
+    header = ["method", "training (params / MACs)", "inference", "folds", "pooled UAR [95%]", "fold-mean UAR", "WA"]
+    return Table([*header, "macro F1"], rows)
+
+
+def confusion(scores: Scores) -> Table:
+    """Counts with recalls: rows are the truth, columns the prediction."""
+    rows: list[list[Value]] = [
+        [f"true {emotion}", *map(str, counts), Number(recall, form=".1f")]
+        for emotion, counts, recall in zip(EMOTIONS, scores.confusion, scores.recalls, strict=True)
+    ]
+    return Table(["", *EMOTIONS, "recall %"], rows)
+
+
+def _score(cells: Sequence[CellRecord]) -> Scores:
+    """The scores of the cells' test sides."""
+    folds = []
+    for cell in cells:
+        speakers = cell.own_test.speakers.values()
+        truth = [int(digit) for one in speakers for digit in one.truth]
+        folds.append((truth, [int(digit) for one in speakers for digit in one.predicted]))
+    return score(folds, cells[0].identity.settings.seed)
+
+
+def _cost(cell: CellRecord) -> Complexity | None:
+    """The cost of a cell's method; None for an encoder that is not on this machine."""
+    identity = cell.identity
+    config = {key: value for key, value in identity.config.items() if key != "num_speakers"}
+    try:
+        return measure(identity.method, identity.settings.encoder, identity.settings.max_frames, config)
+    except (DSNetError, OSError):
+        return None
