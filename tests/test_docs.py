@@ -5,6 +5,7 @@ import doctest
 import os
 import pkgutil
 import re
+import runpy
 import subprocess
 import sys
 import zlib
@@ -243,3 +244,8 @@ def test_examples_give_what_the_page_says(page):
     examples = doctest.DocTestParser().get_doctest("\n".join(blocks), {}, page, page, 0)
     assert len(examples.examples) > 5
     assert doctest.DocTestRunner().run(examples).failed == 0
+
+
+def test_the_picture_of_the_layer_is_what_its_script_draws():
+    drawn = runpy.run_path(str(DOCS / "picture_of_the_layer.py"))["picture"]()
+    assert (DOCS / "layer.svg").read_text(encoding="utf-8") == drawn

@@ -1,4 +1,4 @@
-"""Every command of the README, run as it stands there, in a fresh folder with small corpora where it expects them."""
+"""Every command of the README and of docs/use.md, run as it stands there, in a fresh folder with small corpora where it expects them."""
 
 import configparser
 import os
@@ -17,13 +17,13 @@ import soundfile
 from tests.benchmarks.corpora.trees import iemocap_labels, msp_improv_labels, write
 
 PROJECT = Path(__file__).parent.parent
-README = (PROJECT / "README.md").read_text(encoding="utf-8")
+PAGES = [PROJECT / "README.md", PROJECT / "docs" / "use.md"]
+README, USE = (path.read_text(encoding="utf-8") for path in PAGES)
 
 # What a command gets besides, so that its work is done in seconds; what it is stays as it is.
 SMALLER = {
     "dsnet train": "--folds 0 --epochs 1 --max-frames 32",
     "dsnet benchmark quick": "--time-budget 1s",
-    "dsnet benchmark cpu": "--set folds=0 --set methods=baseline --set epochs=1 --set max_frames=32",
     "dsnet benchmark cross": "--set folds=0 --set seeds=0 --set methods=baseline --set epochs=1 --set max_frames=32",
     "dsnet complexity": "--max-frames 32",
     "dsnet speed": "--max-frames 32 --batch-size 4 --rounds 1",
@@ -39,15 +39,12 @@ LEFT = {
     ],
     "dsnet corpora manifest --root my.csv": ["runs/manifest/summary.json"],
     "dsnet benchmark quick --jobs 2": ["runs/cross/report/report.html"],
-    "dsnet benchmark cpu --root ravdess=~/data/ravdess --root nemo=~/data/nemo --jobs 2": [
-        "runs/cpu/report/report.html"
-    ],
 }
 
 
 def console_blocks():
     """The commands of each console block, without prompt and remark."""
-    blocks = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+    blocks = re.findall(r"```console\n(.*?)```", README + USE, re.DOTALL)
     lines = [[line for line in block.splitlines() if line.startswith("$ ")] for block in blocks]
     return [[re.split(r"\s+#", line[2:])[0].strip() for line in block] for block in lines]
 
@@ -128,7 +125,7 @@ def test_the_make_targets_and_the_extras_that_are_named_exist():
     assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
     setup = configparser.ConfigParser(interpolation=None)
     setup.read(PROJECT / "setup.cfg")
-    named = re.findall(r"extra '?`?(\w+)", README) + re.findall(r'-e "\.\[(\w+)\]"', README)
+    named = re.findall(r"extra '?`?(\w+)", README + USE) + re.findall(r'-e "\.\[(\w+)\]"', README)
     assert named
     assert all(extra in setup["options.extras_require"] for extra in named)
 

@@ -7,7 +7,7 @@ from benchmarks.cost.complexity import PAPER_TABLE_3, counts_table, measure
 
 PROJECT = Path(__file__).parents[3]
 RESULTS = sorted((PROJECT / "benchmarks" / "results").glob("*.jsonl"))
-README = (PROJECT / "README.md").read_text(encoding="utf-8")
+USE = (PROJECT / "docs" / "use.md").read_text(encoding="utf-8")
 
 
 def table_of(text, first_cell):
@@ -21,9 +21,9 @@ def table_of(text, first_cell):
     return rows
 
 
-def test_the_readmes_complexity_is_what_is_counted():
+def test_the_documented_complexity_is_what_is_counted():
     counted = counts_table([measure(name) for name in PAPER_TABLE_3])
-    assert table_of(README, "| method   |   training params")[2:] == table_of(counted, "| method")[2:]
+    assert table_of(USE, "| method   |   training params")[2:] == table_of(counted, "| method")[2:]
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
