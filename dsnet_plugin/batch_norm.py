@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from dsnet_plugin.errors import WrapError
+from dsnet_plugin.modes import eval_mode
 
 
 def recompute_batch_norm(model: nn.Module, batches: Iterable[Any]) -> None:
@@ -44,17 +45,15 @@ def recompute_batch_norm(model: nn.Module, batches: Iterable[Any]) -> None:
         raise WrapError(
             "recompute_batch_norm in eval mode, where every layer is taken for frozen: call model.train() first"
         )
-    modes = {module: module.training for module in model.modules()}
     norms = [norm for norm in norms if norm.training]
     momenta = [norm.momentum for norm in norms]
     statistics = [{name: buffer.clone() for name, buffer in norm.named_buffers(recurse=False)} for norm in norms]
-    model.eval()
     total, finished = 0, False
-    try:
-        for norm in norms:
-            norm.reset_running_stats()
-            norm.training = True
-        with torch.no_grad():
+    with eval_mode(model), torch.no_grad():
+        try:
+            for norm in norms:
+                norm.reset_running_stats()
+                norm.training = True
             for batch in batches:
                 args, kwargs = _arguments(batch)
                 rows = _rows(args, kwargs)
@@ -62,18 +61,16 @@ def recompute_batch_norm(model: nn.Module, batches: Iterable[Any]) -> None:
                 for norm in norms:
                     norm.momentum = rows / total  # so that the running average is the mean over all rows so far
                 model(*args, **kwargs)
-        if not total:
-            raise WrapError("recompute_batch_norm was given no batch; expected inputs of training utterances")
-        finished = True
-    finally:
-        for norm, momentum, before in zip(norms, momenta, statistics, strict=True):
-            reached = finished and bool(norm.num_batches_tracked)
-            for name, buffer in before.items():
-                if not reached or name == "num_batches_tracked":  # which counts the steps of the training
-                    getattr(norm, name).copy_(buffer)
-            norm.momentum = momentum
-        for module, mode in modes.items():
-            module.training = mode
+            if not total:
+                raise WrapError("recompute_batch_norm was given no batch; expected inputs of training utterances")
+            finished = True
+        finally:
+            for norm, momentum, before in zip(norms, momenta, statistics, strict=True):
+                reached = finished and bool(norm.num_batches_tracked)
+                for name, buffer in before.items():
+                    if not reached or name == "num_batches_tracked":  # which counts the steps of the training
+                        getattr(norm, name).copy_(buffer)
+                norm.momentum = momentum
 
 
 def _arguments(batch: Any) -> tuple[tuple[Any, ...], Mapping[str, Any]]:

@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from dsnet_plugin.errors import HeadNotFoundError
+from dsnet_plugin.modes import eval_mode
 
 
 @contextmanager
@@ -21,21 +22,17 @@ def untouched(model: nn.Module) -> Iterator[None]:
         raise HeadNotFoundError(
             f"{type(model).__name__} has lazy layers without weights: run it once on an input, then wrap it"
         )
-    modes = {module: module.training for module in model.modules()}
     buffers = [
         (module, name, buffer, buffer._version, buffer.clone())
-        for module in modes
+        for module in model.modules()
         for name, buffer in module._buffers.items()
         if buffer is not None
     ]
     devices = {parameter.device.index for parameter in model.parameters() if parameter.device.type == "cuda"}
-    with torch.random.fork_rng(devices), torch.no_grad():
-        model.eval()
+    with torch.random.fork_rng(devices), torch.no_grad(), eval_mode(model):
         try:
             yield
         finally:
-            for module, mode in modes.items():
-                module.train(mode)  # from the top down; some forget what they kept for eval mode when told to train
             for module, name, buffer, version, value in buffers:
                 module._buffers[name] = buffer
                 if buffer._version != version:
