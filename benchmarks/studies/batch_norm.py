@@ -75,29 +75,25 @@ def check(
         {"method": name, "neutral": "running", "encoder": "cnn", "dropout": 0.2} for name in ("baseline", "dsnet")
     ]
     lines = _train_all(root, out, wanted, frames, epochs, groups, seeds, sizes=SIZES)
+    kinds = [kind for kind in lines[0]["epochs"][0]["test"] if kind != "suite"]
     for line in lines:
-        typer.echo(
-            f"\n{line['method']}, group {line['group']}, seed {line['seed']}: UAR of the test group in percent\n"
-        )
-        columns = ["running averages", *(f"{size} utterances" for size in SIZES), "all"]
+        typer.echo(f"\n{line['method']}, group {line['group']}, seed {line['seed']}: UAR of the test group in percent\n")
         rows = [
-            [str(number + 1), *(f"{epoch['test'][column]:.1f}" for column in ("running", *map(str, SIZES), "all"))]
+            [str(number + 1), *(f"{epoch['test'][kind]:.1f}" for kind in kinds)]
             for number, epoch in enumerate(line["epochs"])
         ]
-        typer.echo(terminal(Table(["epoch", *columns], rows)))
-    typer.echo(
-        f"\nDifference from the statistics of all training utterances, in points, over the last {LAST} epochs:\n"
-    )
+        typer.echo(terminal(Table(["epoch", *kinds], rows)))
+    typer.echo(f"\nDifference from the statistics of all training utterances, in points, over the last {LAST} epochs:\n")
     rows = []
     for name in ("baseline", "dsnet"):
-        for column in ("running", *map(str, SIZES)):
+        for kind in kinds[:-1]:
             apart = [
-                abs(epoch["test"][column] - epoch["test"]["all"])
+                abs(epoch["test"][kind] - epoch["test"]["all"])
                 for line in lines
                 if line["method"] == name
                 for epoch in line["epochs"][-LAST:]
             ]
-            rows.append([name, column, f"{mean(apart):.2f}", f"{max(apart):.2f}"])
+            rows.append([name, kind, f"{mean(apart):.2f}", f"{max(apart):.2f}"])
     typer.echo(terminal(Table(["method", "statistics", "mean", "most"], rows, left=2)))
     share = [line["statistics_seconds"] / line["training_seconds"] for line in lines]
     typer.echo(f"\nThe suite's statistics take {100 * mean(share):.1f}% of the time of an epoch's training.")

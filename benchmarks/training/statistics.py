@@ -8,8 +8,8 @@ from benchmarks.methods import Method
 from benchmarks.training.settings import TrainingSettings, derive_seed
 from dsnet_plugin import recompute_batch_norm
 
-STATISTICS_UTTERANCES = 160
-"""Training utterances that the statistics are computed of: more change no score, see ``benchmarks.studies.batch_norm``."""
+STATISTICS_UTTERANCES = 256
+"""Training utterances that the statistics are computed of; ``benchmarks.studies.batch_norm`` compares them with all."""
 
 
 def fit_statistics(
@@ -23,6 +23,8 @@ def fit_statistics(
     """Recomputes what the method's batch norms hold of a sample of a side, see :func:`dsnet_plugin.recompute_batch_norm`.
 
     The sample is drawn from the utterances that this epoch trains on, by a seed of its own, so that no other draw changes.
+    It and each of its batches have as much of every class and speaker as the side has, give or take an utterance: a random
+    sample of the same size is further from the statistics of all.
     A method that takes neutral speech in inference is given it as there; the parts that serve training alone keep theirs.
 
     Args:
@@ -33,9 +35,21 @@ def fit_statistics(
         accelerator: precision.
         utterances: at most so many.
     """
-    places = side.training_places(epoch)
     draw = torch.Generator().manual_seed(derive_seed(settings.seed, "statistics", epoch))
-    order = torch.randperm(len(places), generator=draw)[:utterances]
-    batches = [batch for batch in torch.split(torch.tensor(places)[order], settings.batch_size) if len(batch) > 1]
+    batches = _balanced_batches(side, epoch, utterances, settings.batch_size, draw)
     with accelerator.autocast():
-        recompute_batch_norm(method, (side.unlabelled(batch.tolist()) for batch in batches))
+        recompute_batch_norm(method, (side.unlabelled(places) for places in batches))
+
+
+def _balanced_batches(
+    side: FoldSide, epoch: int, utterances: int, batch_size: int, draw: torch.Generator
+) -> list[list[int]]:
+    """A sample of the places to train on, in batches: every n-th place in the order of class and speaker."""
+    places = torch.tensor(side.training_places(epoch))
+    shuffled = places[torch.randperm(len(places), generator=draw)].tolist()
+    # Sorting keeps the random order within a speaker's utterances of one class.
+    ordered = sorted(shuffled, key=lambda place: (int(side.data.labels[side.indices[place]]), side.names[place]))
+    size = min(utterances, len(ordered))
+    sample = [ordered[i * len(ordered) // size] for i in range(size)]
+    number = -(-size // batch_size)
+    return [batch for i in range(number) if len(batch := sample[i::number]) > 1]

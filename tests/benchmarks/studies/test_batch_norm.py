@@ -65,9 +65,9 @@ def test_the_check_prints_a_row_an_epoch_and_goes_on_from_its_lines(root, tmp_pa
     lines = [json.loads(line) for line in out.read_text().splitlines()]
     assert [line["method"] for line in lines] == ["baseline", "dsnet"]
     scores = lines[0]["epochs"][0]["test"]
-    # The corpus has fewer training utterances than 160, so that all are the same sample.
-    assert scores["160"] == scores["all"] == scores["suite"]
-    assert f"| 1     |             {scores['running']:.1f} |" in first.stdout
+    # The corpus has fewer training utterances than 256, so that all are the same sample.
+    assert scores["256"] == scores["all"] == scores["suite"]
+    assert f"| 1     |    {scores['running']:.1f} |" in first.stdout
     arguments[1] = "no-such-folder"  # what is finished is not computed again
     again = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert again.stdout == first.stdout
