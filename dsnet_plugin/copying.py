@@ -30,7 +30,7 @@ def copy_of(model: Model) -> Model:
 
 
 def by_value(model: nn.Module) -> dict[int, Any]:
-    """Copies of the tensors of which ``deepcopy`` makes none, as it looks them up: by the ``id`` of what is copied."""
+    """Copies of the tensors that ``deepcopy`` refuses, as a memo for it: by the ``id`` of the original."""
     memo: dict[int, Any] = {}
     for module in model.modules():
         for tensor in _tensors(vars(module)):

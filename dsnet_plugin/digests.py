@@ -42,7 +42,7 @@ def digests(named: Iterable[tuple[str, Tensor]]) -> dict[str, str | None]:
 
 
 def digests_without(module: nn.Module, part: nn.Module) -> dict[str, str | None]:
-    """The digests of a module's parameters, under each of their names, but for those of a part of it."""
+    """The digests of a module's parameters, under each of their names, without those of ``part``."""
     left_out = {id(parameter) for parameter in part.parameters()}
     named = module.named_parameters(remove_duplicate=False)
     return digests((name, parameter) for name, parameter in named if id(parameter) not in left_out)

@@ -28,7 +28,7 @@ def exchanges() -> bool:
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """The tensor itself, or all of one that is sharded over ranks (FSDP2's), which every rank must then ask for."""
+    """The tensor itself; one that is sharded over ranks (FSDP2) is gathered, for which every rank must call."""
     full_tensor = getattr(tensor, "full_tensor", None)
     return full_tensor() if full_tensor else tensor
 

@@ -101,7 +101,7 @@ class DisentangleHead(nn.Module):
     Args:
         in_features: D, the width of the backbone's features; the widths of the head follow it.
         num_classes: the number of emotions, at least 2; or with a criterion the number of its outputs, at least 1.
-        config: loss variants, weights and widths; None is the paper's.
+        config: loss variants, weights and widths; None is ``DisentangleConfig()``.
         criterion: the task's loss, a function or a module of logits (N, num_classes) and labels that gives a scalar; None
             is cross-entropy. See :class:`~dsnet_plugin.task.TaskLoss` for the form in which labels reach it.
 

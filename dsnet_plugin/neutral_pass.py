@@ -17,7 +17,7 @@ from torch.nn.modules.batchnorm import _NormBase
 Undo = Callable[[], None]
 
 _left_open: WeakKeyDictionary[nn.Module, Undo] = WeakKeyDictionary()
-"""What a backward pass that failed in its middle did not put back."""
+"""What a failed backward pass has not yet put back: for each model a function that does."""
 
 
 def neutral_pass(model: nn.Module, encode: Callable[[], Tensor]) -> Tensor:

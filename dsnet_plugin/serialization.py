@@ -30,8 +30,8 @@ WEIGHTS_NAME = "dsnet.safetensors"
 def save_pretrained(module: DisentangleHead | WrappedModel, folder: str | Path) -> None:
     """Writes a head, or what the base of a wrapped model does not have, into a folder, made if need be.
 
-    Of a wrapped model that is the head, all buffers (batch-norm statistics), every parameter that can be trained, and every
-    one that holds something else than when the model was wrapped, frozen or not. The other parameters are left to whoever
+    For a wrapped model it writes the head, all buffers (batch-norm statistics), every trainable parameter, and every
+    frozen one that has changed since wrapping. The other parameters are left to whoever
     made the model; their shapes and digests are written, so that another base is told when loading.
 
     The criterion of the task is not saved, only its name.
@@ -72,14 +72,15 @@ def load_pretrained(folder: str | Path, model: nn.Module | None = None, criterio
     """Reads what :func:`save_pretrained` wrote.
 
     Args:
-        folder: with the two files.
-        model: of the same architecture and with the weights that it had when it was wrapped, in any floating-point dtype;
-            gets the head and what was trained, in place. After an error it is as it was.
-        criterion: the task's loss, where a loss is wanted and the head was trained with another one than cross-entropy.
+        folder: the folder that :func:`save_pretrained` wrote.
+        model: a model of the saved architecture with the weights from before it was wrapped, in any floating-point
+            dtype. It gets the head and the trained parameters, in place; an error leaves it unchanged.
+        criterion: the task's loss; needed only to compute a loss with a head that was trained with another criterion
+            than cross-entropy.
 
     Returns:
-        In eval mode: without ``model`` the :class:`DisentangleHead`, on the CPU in the dtype it was saved in; with it the
-        :class:`WrappedModel`, on the model's device and in its dtype.
+        Without ``model`` the :class:`DisentangleHead`, on the CPU and in the saved dtype; with ``model`` the
+        :class:`WrappedModel`, on the model's device and in its dtype. Both are in eval mode.
 
     Raises:
         CheckpointError: a file is missing, damaged or of something else; tensors that do not fit, and weights of another

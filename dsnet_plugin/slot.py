@@ -79,7 +79,7 @@ def ask(model: nn.Module, call: Call, args: tuple[Any, ...], kwargs: dict[str, A
 
 
 class _InPlace(nn.Module):
-    """What stands for a block: brings what the block was given to rows (N, D), and scores to the form that it gave."""
+    """The module in a block's place: reshapes the block's input to rows (N, D), and logits to the form of its output."""
 
     def __init__(self, block: Block) -> None:
         super().__init__()
@@ -108,7 +108,8 @@ class _InPlace(nn.Module):
         )
 
     def scores(self, logits: Tensor, h: Tensor) -> Tensor:
-        """What the block would have given: its further axes, all of size 1, and what stood behind its last layer."""
+        """Logits in the form of the block's output: with its further axes, all of size 1, and after the layers behind
+        its last one."""
         if self.keeps_axes and h.dim() > 2:
             ones = [1] * (h.dim() - 2)
             logits = logits.reshape(len(logits), *([-1, *ones] if self.channels_first else [*ones, -1]))
@@ -116,7 +117,7 @@ class _InPlace(nn.Module):
         return scores
 
     def __getattr__(self, name: str) -> Any:
-        """Says of what a classifier has and a head has not, such as ``weight``, that the model cannot read it here."""
+        """Raises an error that says why a classifier's attribute, such as ``weight``, cannot be read here."""
         try:
             return super().__getattr__(name)
         except AttributeError:

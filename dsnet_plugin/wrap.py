@@ -193,7 +193,7 @@ class WrappedModel(nn.Module):
         return self.model.eval()
 
     def unwrap(self) -> nn.Module:
-        """The original model, with its classifier back in place and all else as trained; this one is of no use after."""
+        """Gives the model back with its old classifier and all else as trained; the wrapper is useless afterwards."""
         model = bare(self.model)
         like = next(self.head.parameters())
         for name, module in self._replaced[0].items():
@@ -231,12 +231,13 @@ def wrap(
 
     Args:
         model: a timm model, one of transformers' classification classes, or any module.
-        num_classes: the number of emotions; None keeps the classifier's.
-        head: the classifier's dotted name, where it is not found without.
+        num_classes: the number of emotions; None keeps the number that the classifier has.
+        head: the classifier's dotted name; needed only where :func:`wrap` cannot find the classifier.
         example: one input (a tensor, a tuple of positional arguments, or a dict of keyword arguments) for a dry run that
-            finds the classifier. Without, and with ``num_classes``, the module tree tells it, one line of the log says
-            which it is, and the first forward pass confirms it or raises :class:`HeadNotFoundError`.
-        config: loss variants, weights and widths; None is the paper's.
+            finds the classifier. Without one, where nothing else identifies the classifier, ``num_classes`` picks it
+            from the module tree; a log line names it, and the first forward pass confirms it or raises
+            :class:`HeadNotFoundError`.
+        config: loss variants, weights and widths; None is ``DisentangleConfig()``.
         criterion: the task's loss, see :class:`DisentangleHead`; None is cross-entropy, or what a transformers model's
             ``config.problem_type`` says.
 
@@ -244,8 +245,9 @@ def wrap(
         The wrapped model. Its new modules have the device, dtype and mode of the classifier.
 
     Raises:
-        HeadNotFoundError: the classifier cannot be told; the candidates are named. The model is then as it was.
-        WrapError: the model is wrapped already, has no forward, or keeps a part of the classifier elsewhere, too.
+        HeadNotFoundError: the classifier cannot be identified; the message names the candidates, and the model is
+            unchanged.
+        WrapError: the model is wrapped already, has no forward, or keeps a part of the classifier in a second place.
         ConfigError: features so wide that the head would not fit, see ``narrow_to`` in :class:`DisentangleConfig`.
 
     Example:
@@ -269,7 +271,7 @@ def wrap(
 
 
 def attach(model: nn.Module, head: DisentangleHead, location: Location | str) -> WrappedModel:
-    """Puts a head of one's own in a classifier's place; :func:`wrap` finds the place and makes the head.
+    """Puts a given head in a classifier's place; :func:`wrap` also finds the place and makes the head.
 
     Args:
         model: gets the head, in place.

@@ -103,7 +103,7 @@ def is_pointer(path: Path) -> bool:
 
 
 def is_stand_in(path: Path) -> bool:
-    """Whether a file is a pointer or empty, so that another one of the same name is the recording."""
+    """Whether a file is empty or a pointer, and hence not the recording itself."""
     return not path.stat().st_size or is_pointer(path)
 
 

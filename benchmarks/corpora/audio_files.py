@@ -61,7 +61,7 @@ class AudioFiles:
 
     @cached_property
     def paths(self) -> list[Path]:
-        """The audio files: fetched before pointers and empty links, lossless formats before others.
+        """The audio files, sorted: recordings before pointers and dead links, then lossless formats before others.
 
         CREMA-D holds each recording as WAV and as MP3, and in a clone without Git LFS one of them may be a pointer.
         """

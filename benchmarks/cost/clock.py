@@ -13,7 +13,7 @@ T = TypeVar("T")
 class Clock:
     """The time of a device.
 
-    On the CPU that is the process' own. On CUDA a mark is an event between the kernels, so that a training loop can be
+    On the CPU it is that of ``time.perf_counter``. On CUDA a mark is an event between the kernels, so that a training loop can be
     marked without waiting for the device.
 
     Args:
@@ -36,7 +36,7 @@ class Clock:
         return float(start.elapsed_time(end)) / 1000 if self.device.type == "cuda" else end - start
 
     def wait(self) -> None:
-        """Until the device has done all it was given."""
+        """Waits until the device has done all its work."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 

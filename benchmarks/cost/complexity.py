@@ -33,8 +33,8 @@ class Complexity:
     """Counts of one method: parameters, and multiply-accumulate operations for one utterance.
 
     In training an utterance comes with references of its own, as in Table 3, and with its share of the target's utterances
-    where a batch has some; it is counted once for each of the method's phases. On the paper's CNN by THOP's rules:
-    convolutions and linear layers without bias, batch norm 4 an element, operations that are no module 0. On any other
+    where a batch has some; it is counted once for each of the method's phases. On the paper's CNN THOP's rules hold:
+    convolutions and linear layers count without bias, batch norm as 4 an element, operations outside modules as 0. On any other
     encoder, whose modules THOP need not know, half of torch's floating-point operations: convolutions and matrix products.
     """
 

@@ -9,7 +9,7 @@ from torch.autograd.profiler import profile
 
 
 def size(tensors: Iterable[Tensor]) -> int:
-    """Bytes of tensors that share no memory."""
+    """The bytes that tensors take, none of which may share memory with another."""
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 

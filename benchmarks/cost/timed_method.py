@@ -38,8 +38,8 @@ class TimedMethod:
     Args:
         name: of the method.
         config: its settings.
-        data: of :func:`random_data`,
-        fold: with its fold.
+        data: the corpus of :func:`random_data`.
+        fold: the fold of :func:`random_data`.
         settings: encoder, batch size, frames, precision.
         accelerator: device and precision.
 

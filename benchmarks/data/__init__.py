@@ -1,6 +1,6 @@
 """From audio files to the batches of one side of a fold.
 
-What reads audio stays in ``features``, since it needs torchaudio.
+What reads audio stays in ``audio`` and ``features``, since it needs soundfile and torchaudio.
 """
 
 from benchmarks.data.batches import FoldSide

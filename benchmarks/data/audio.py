@@ -21,7 +21,7 @@ _BLOCK = 1 << 18
 """Values in one block, of all channels together."""
 
 _LOUDEST = 2.0**15
-"""The largest sample: of a float file that holds 16-bit integers. Beyond it features are infinite."""
+"""The largest sample allowed, as in a float file that holds 16-bit integers; larger ones make features infinite."""
 
 _CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,aac,asf,amr"
 """The formats that ffmpeg may open: none that names other files or addresses, as a playlist does."""
@@ -100,7 +100,7 @@ def _from_soundfile(path: Path, start: float, end: float | None) -> Iterator[_Bl
 
 
 def _from_ffmpeg(path: Path, start: float, end: float | None) -> Iterator[_Block]:
-    """What ffmpeg decodes, which is stopped when nobody listens any more."""
+    """Yields what ffmpeg decodes, and stops ffmpeg when the caller takes no further block."""
     program = shutil.which("ffmpeg")
     if program is None:
         raise AudioError(f"{path}: {path.suffix} needs ffmpeg, which is not installed; or give WAV, FLAC, OGG or MP3")

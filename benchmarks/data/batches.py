@@ -24,7 +24,7 @@ class FoldSide:
         method: says what goes into a batch.
         missing_neutral: what a method that needs references does about training speakers without neutral speech; None for
             a side that is not trained on, where they simply have no reference.
-        seed: of the choice of references.
+        seed: decides on the choice of references.
         target: for training, the test speaker's utterances, of which a method with ``target_rows`` sees the sound alone.
     """
 
@@ -85,7 +85,8 @@ class FoldSide:
         }
 
     def unlabelled(self, places: Sequence[int]) -> Batch:
-        """The same in testing: no labels, and references only for a method that takes them in inference."""
+        """The keyword arguments of a ``forward`` without labels; neutral references only for a method that needs them
+        in inference."""
         neutral = self._neutral(places, epoch=0) if self.method.neutral_in_inference else {}
         return {"inputs": self._inputs(places), **neutral}
 

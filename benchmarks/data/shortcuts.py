@@ -84,7 +84,7 @@ def _shortcut(
 
 
 def _classifier(name: str) -> Any:
-    """A table of texts, or a tree, which cuts a single number where it needs to."""
+    """A classifier: logistic regression over the texts, or a decision tree over a single number."""
     if name == "text":
         return make_pipeline(OneHotEncoder(handle_unknown="ignore"), LogisticRegression(class_weight="balanced"))
     return DecisionTreeClassifier(min_samples_leaf=10, class_weight="balanced", random_state=0)

@@ -35,7 +35,7 @@ class SpeechData:
     """The utterances of a corpus with their features, on the device where they fit.
 
     ``labels`` (N,) are what is learned and scored. ``neutral`` says of each utterance whether it is known as neutral
-    speech, which is what references are chosen by; a test speaker's is used by methods that adapt to the speaker alone.
+    speech and can be a reference; only methods that adapt to the test speaker use that speaker's neutral speech.
 
     Args:
         utterances: N labelled utterances.

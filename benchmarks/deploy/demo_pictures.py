@@ -21,7 +21,7 @@ from benchmarks.output.files import read_tensors
 from dsnet_plugin import CheckpointError
 
 SHOWN_SECONDS = 30
-"""Of a recording at most."""
+"""The seconds of a recording that are shown at most."""
 
 _SIZE = (4.4, 3.4)  # inches; so small that letters are read on a telephone
 _FLOOR = -80  # dB below the loudest, the end of the colours

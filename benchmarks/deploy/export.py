@@ -251,7 +251,8 @@ _RUNTIMES = {"onnx": _onnxruntime, "torchscript": _loaded_torchscript, "pt2": _l
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without torch's warnings to whoever maintains an exported model: that tracing is deprecated, what is constant."""
+    """Silences torch's warnings, which are for maintainers of export code: tracing is deprecated, a value is
+    constant."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -28,7 +28,7 @@ class Moment:
     end: float
     """Where it ends."""
     probabilities: Probabilities | None
-    """Of each class; None where there is no speech."""
+    """The probability of each class; None where there is no speech."""
     no_speech: str = ""
     """Why there is none."""
 

@@ -139,7 +139,7 @@ def _loky(function: Function, jobs: int) -> Iterator[Workers]:
 
 
 def _without_semaphore() -> None:
-    """Gives tqdm a lock that is no semaphore: of one that a killed process leaves behind its tracker would complain."""
+    """Gives tqdm a lock that is no semaphore: Python's tracker complains of a semaphore that a killed process leaves."""
     tqdm.set_lock(threading.RLock())
 
 

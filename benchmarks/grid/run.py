@@ -147,7 +147,7 @@ _one_at_a_time = threading.Lock()
 
 
 def _work(job: Job, cell: PlannedCell) -> CellRecord | DSNetError:
-    """Computes a cell, in whatever process this is; what makes this one impossible and no other is returned."""
+    """Computes a cell in the calling process; an error that concerns this cell alone is returned, not raised."""
     folder = job.out / cell.folder
     folder.mkdir(parents=True, exist_ok=True)
     # A worker that outlived a killed run may still be in the folder.

@@ -73,7 +73,7 @@ class Grid:
     """``"all"``, or numbers such as ``"0,3"``."""
 
     seeds: Sequence[int] = (0,)
-    """Of each fold there is a training for each."""
+    """The seeds; each fold is trained once with each."""
 
     cross: bool = False
     """Whether each fold's model is tested on all of every other corpus, too."""

@@ -63,7 +63,7 @@ def summarise(out: Path, records: Sequence[CellRecord], say: Callable[[str], Non
 
 
 def scores_line(scores: Scores) -> str:
-    """Pooled and fold-mean UAR in words."""
+    """The pooled and the fold-mean UAR as one line of text."""
     spread = f" ± {scores.fold_std:.2f}" if not isnan(scores.fold_std) else " (one fold)"
     low, high = scores.interval
     return f"pooled UAR {scores.uar:.2f} [{low:.2f}, {high:.2f}], fold-mean UAR {scores.fold_uar:.2f}{spread}"

@@ -35,7 +35,7 @@ class Step(Protocol):
     phase: str
 
     def update(self, loss: Tensor, *groups: Iterable[nn.Parameter]) -> None:
-        """One update by Adam on ``loss`` of the parameters in the groups alone, without any: of all.
+        """One Adam update on ``loss``: of the parameters in the groups, or without a group of all parameters.
 
         The gradient of each group is clipped at the method's ``clip_norm``. No other parameter moves, whatever the loss
         depends on.

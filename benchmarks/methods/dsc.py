@@ -124,7 +124,7 @@ class DSC(Method):
         return torch.where(has_one, fused, h)
 
     def _hook_stages(self) -> None:
-        """Makes the linear layers of the stages, and hooks that stay: a compiled encoder sees none that come and go."""
+        """Makes the stages' linear layers and permanent hooks: a compiled encoder ignores hooks that are added later."""
         found = stages(self.encoder)
         if not found:
             raise ConfigError(
@@ -146,7 +146,8 @@ class DSC(Method):
         return h
 
     def _shift(self, place: int, dim: int, module: nn.Module, inputs: Any, output: Any) -> Any:
-        """The hook of a stage with its channels at ``dim``; of a pass over some rows ``encoder.rows`` says which."""
+        """The hook of a stage whose channels are at ``dim``; if the encoder is run on some rows only,
+        ``encoder.rows`` names them."""
         if not self._shifts:
             return output
         x, shift, rows = stage_output(output), self._shifts[place], getattr(self.encoder, "rows", None)

@@ -15,8 +15,8 @@ class DSNet(Method):
     Args:
         encoder: E, with ``num_features``.
         num_classes: the number of emotions.
-        strategy: how a speaker's neutral reference is chosen, and
-        references: how many are averaged, see :class:`dsnet_plugin.NeutralReferences`.
+        strategy: how a speaker's neutral references are chosen.
+        references: how many references of a speaker are averaged, see :class:`dsnet_plugin.NeutralReferences`.
         config: the fields of a :class:`DisentangleConfig`.
     """
 
@@ -53,7 +53,7 @@ class DSNet(Method):
         return output
 
     def pairing(self, speakers: Speakers) -> NeutralReferences:
-        """One reference a speaker, who is not trained on (section 4.2)."""
+        """The references of each speaker, which are left out of the training set (section 4.2)."""
         return NeutralReferences(
             speakers.names,
             speakers.neutral,

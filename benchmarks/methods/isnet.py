@@ -15,7 +15,8 @@ from dsnet_plugin.modes import eval_mode
 
 
 class IndividualReferences(KeptReferences):
-    """k references a speaker, kept for good; beside a neutral utterance x itself, k times, with ``self_reference``."""
+    """k references for each speaker, drawn once; with ``self_reference`` a neutral utterance has itself k times
+    instead."""
 
     def __init__(self, speakers: Speakers, k: int, self_reference: bool) -> None:
         super().__init__(speakers.names, speakers.neutral, k=k, seed=speakers.seed, missing=speakers.missing)
@@ -68,7 +69,8 @@ class ISNet(Method):
         encoder: E, with ``num_features``; E_n is another one, see :func:`second_encoder`.
         num_classes: the number of emotions.
         references: neutral utterances a speaker, drawn once.
-        self_reference: beside a neutral utterance stands that utterance, as often, as in the original authors' code.
+        self_reference: whether a neutral utterance has itself as all its references, as in the original authors'
+            code.
 
     Raises:
         ConfigError: fewer than two references.

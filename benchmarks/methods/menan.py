@@ -19,7 +19,7 @@ class MEnAN(Method):
 
     The speaker pass trains S alone, on cross-entropy over the K training speakers. The encoder pass trains E and C on
     ``CE(C(v), y) - lambda H``, v = E(x), with H the mean entropy of softmax(S(v)); S is held, but not detached, so that H
-    reaches E. What is held is in eval mode: it has its running statistics, and they stay. As in the authors' public code
+    reaches E. A module that is held is in eval mode: it uses its running statistics and does not update them. As in the authors' public code
     each epoch has one pass of either kind over the training set, lambda is constant, and gradients are clipped at norm
     10, those of E and of C each by themselves.
 

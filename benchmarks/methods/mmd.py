@@ -6,7 +6,7 @@ from torch import Tensor
 from dsnet_plugin.losses import float32
 
 BANDWIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)
-"""Of the Gaussian kernels, in units of the mean squared distance."""
+"""The bandwidths of the Gaussian kernels, in units of the mean squared distance."""
 
 
 def mean_squared_mmd(x: Tensor, domains: Tensor, num_domains: int) -> Tensor:

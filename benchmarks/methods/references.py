@@ -10,13 +10,13 @@ from dsnet_plugin import NeutralBatch, NeutralReferences
 class KeptReferences(NeutralReferences):
     """References that stay in the training set, so that which of them serve depends on the utterance.
 
-    Unlike DSNet's, which are taken out: a speaker of few neutral utterances would lose most of that class to them. A
+    DSNet's references are taken out; here this would cost a speaker of few neutral utterances most of that class. A
     subclass says in :meth:`beside` what stands beside an utterance; arguments and errors are those of
     :class:`dsnet_plugin.NeutralReferences`.
     """
 
     def beside(self, utterance: int, epoch: int = 0) -> list[int]:
-        """The references of an utterance, as many for each, or none where it has none."""
+        """The references of an utterance: the same number for every utterance, or an empty list."""
         raise NotImplementedError
 
     def training_indices(self, epoch: int = 0) -> list[int]:

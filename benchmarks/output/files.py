@@ -21,7 +21,8 @@ RECORD = "dsnet"
 
 
 def cache_root() -> Path:
-    """``$DSNET_CACHE``, or ``~/.cache/dsnet``: features, the synthetic corpus, open corpora; safe to delete at any time."""
+    """The folder of cached features and corpora, ``$DSNET_CACHE`` or ``~/.cache/dsnet``; it may be deleted at any
+    time."""
     return Path(os.environ.get("DSNET_CACHE") or Path.home() / ".cache" / "dsnet")
 
 

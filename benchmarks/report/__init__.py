@@ -1,4 +1,4 @@
-"""The report of a benchmark: tables, figures, and one page, all from the lines of finished cells."""
+"""The report of a benchmark: tables, figures and one page, made from the records of finished cells."""
 
 from benchmarks.report.build import write_report
 

@@ -16,7 +16,7 @@ from dsnet_plugin import CheckpointError
 
 
 class Budget(NamedTuple):
-    """What the cells of one table share."""
+    """The protocol and the settings that all cells of one table share."""
 
     protocol: str
     """A name of ``PROTOCOLS``."""

@@ -21,7 +21,7 @@ class Entry:
     """The UAR in percent of each seed."""
 
     fold_uars: list[float]
-    """The same as the mean over folds; equal to ``uars`` across corpora."""
+    """The mean UAR in percent over folds, of each seed; across corpora equal to ``uars``."""
 
     @property
     def sd(self) -> float | None:

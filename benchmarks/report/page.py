@@ -18,12 +18,12 @@ TEMPLATE = "page.html.j2"
 
 
 def render_page(about: Sequence[tuple[str, Sequence[str]]], remarks: Sequence[str], sections: Sequence[Section]) -> str:
-    """The page as HTML, everything that comes from data escaped.
+    """Renders the page as HTML, in which everything that comes from data is escaped.
 
     Args:
-        about: what was run, as terms with what there is to say to each.
-        remarks: on what was odd about the files.
-        sections: in their order.
+        about: what was run: pairs of a term and the texts that explain it.
+        remarks: notes on what was odd about the files.
+        sections: the sections of the page, in their order.
     """
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
     template = environment.from_string((files("benchmarks.report") / TEMPLATE).read_text(encoding="utf-8"))

@@ -76,7 +76,7 @@ def _by_settings(cells: Sequence[Cell]) -> list[list[Cell]]:
 
 
 def _name(cell: Cell, main: Cell, taken: Rows) -> str:
-    """The label, and where that is taken what differs from the main settings."""
+    """The label; if it is taken, followed by the settings that differ from the main ones."""
     if cell.label not in taken and cell.label not in METHODS:
         return cell.label
     differing = ", ".join(f"{key} {cell.config.get(key)}" for key in sorted(_differing(cell, main)))

@@ -47,7 +47,7 @@ def against(column: Column, reference: str) -> Verdicts:
 
 
 def marks(verdicts: Verdicts, row: str) -> str:
-    """The marks that a row earns."""
+    """The significance marks of a row: ``*``, ``†``, both or none."""
     return "".join(mark for mark, versus in verdicts.get(row, {}).items() if versus.p_speaker <= ALPHA)
 
 

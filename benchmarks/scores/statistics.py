@@ -1,8 +1,8 @@
 """Comparison of methods on the same test utterances: intervals, paired permutation tests, scores by group.
 
-All rests on one statistic, the mean UAR over replicas (:func:`mean_uar`). Since the replicas share their truth, it is the
-UAR of each utterance's rate of hits, so that sums of hits and of support over any units, utterances or speakers, give
-it. A class without support is NaN and does not count in a UAR, here as in ``evaluation.recalls``.
+All rests on one statistic, the mean UAR over replicas (:func:`mean_uar`). The replicas share their truth, so this is
+the UAR of the utterances' hit rates, and sums of hits and support over utterances or speakers suffice for it. A class
+without support is NaN and does not count in a UAR, as in :func:`benchmarks.scores.uar.recalls`.
 """
 
 from collections.abc import Mapping
@@ -112,9 +112,11 @@ def paired_permutation(
 
 
 def holm(p_values: ArrayLike) -> Floats:
-    """Holm's step-down adjustment (1979): reject where it is at most alpha, and no true null falls more often than that.
+    """Holm's step-down adjustment (1979): rejecting adjusted p values up to alpha keeps the chance of any false
+    rejection at alpha.
 
-    The i-th smallest of m p values is multiplied by m - i + 1, made no smaller than its predecessor, and at most 1.
+    The i-th smallest of m p values is multiplied by m - i + 1, raised to the adjusted value before it, and capped at
+    1.
     """
     p = np.asarray(p_values, dtype=np.float64)
     order = p.argsort()

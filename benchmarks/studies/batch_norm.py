@@ -77,13 +77,17 @@ def check(
     lines = _train_all(root, out, wanted, frames, epochs, groups, seeds, sizes=SIZES)
     kinds = [kind for kind in lines[0]["epochs"][0]["test"] if kind != "suite"]
     for line in lines:
-        typer.echo(f"\n{line['method']}, group {line['group']}, seed {line['seed']}: UAR of the test group in percent\n")
+        typer.echo(
+            f"\n{line['method']}, group {line['group']}, seed {line['seed']}: UAR of the test group in percent\n"
+        )
         rows = [
             [str(number + 1), *(f"{epoch['test'][kind]:.1f}" for kind in kinds)]
             for number, epoch in enumerate(line["epochs"])
         ]
         typer.echo(terminal(Table(["epoch", *kinds], rows)))
-    typer.echo(f"\nDifference from the statistics of all training utterances, in points, over the last {LAST} epochs:\n")
+    typer.echo(
+        f"\nDifference from the statistics of all training utterances, in points, over the last {LAST} epochs:\n"
+    )
     rows = []
     for name in ("baseline", "dsnet"):
         for kind in kinds[:-1]:

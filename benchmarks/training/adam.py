@@ -11,7 +11,8 @@ from benchmarks.methods import Losses, Method
 
 
 def make_adam(method: Method, learning_rate: float) -> torch.optim.Adam:
-    """Adam over all of a method. Its moments are a parameter's own, so that one instance serves alternating updates."""
+    """Adam over all parameters of a method; each has its own moments, so that one instance serves alternating
+    updates."""
     device = next(method.parameters()).device
     return torch.optim.Adam(method.parameters(), lr=learning_rate, fused=device.type in ("cpu", "cuda"))
 

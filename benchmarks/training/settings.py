@@ -1,4 +1,4 @@
-"""The budget of a training, and the seeds that follow from its seed."""
+"""The settings of a training, and the seeds that are derived from its seed."""
 
 import hashlib
 from dataclasses import dataclass

@@ -20,12 +20,14 @@ def fit_statistics(
     accelerator: Accelerator,
     utterances: int = STATISTICS_UTTERANCES,
 ) -> None:
-    """Recomputes what the method's batch norms hold of a sample of a side, see :func:`dsnet_plugin.recompute_batch_norm`.
+    """Computes the method's batch-norm statistics anew from a sample of a side, see
+    :func:`dsnet_plugin.recompute_batch_norm`.
 
     The sample is drawn from the utterances that this epoch trains on, by a seed of its own, so that no other draw changes.
     It and each of its batches have as much of every class and speaker as the side has, give or take an utterance: a random
     sample of the same size is further from the statistics of all.
-    A method that takes neutral speech in inference is given it as there; the parts that serve training alone keep theirs.
+    A method that takes neutral speech in inference gets it here, too; modules that serve training alone keep their
+    statistics.
 
     Args:
         method: in training mode.

@@ -28,7 +28,7 @@ class Epoch:
 
     @property
     def rank(self) -> tuple[float, float]:
-        """What is highest for the best epoch: the validation UAR, and where that ties the negative task loss."""
+        """The key that is largest for the best epoch: its validation UAR, then, among equals, its negative task loss."""
         return self.validation_uar, -self.validation["task"]
 
 

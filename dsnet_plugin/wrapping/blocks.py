@@ -51,7 +51,7 @@ def _learners(module: nn.Module) -> Iterator[nn.Module]:
 
 
 def run_alone(module: nn.Module) -> Block | str:
-    """What a block is, told by running it alone on features of its width; or why no head can stand in for it."""
+    """Runs a block alone on features of its width; returns what it is, or why no head can take its place."""
     layers = [layer for _, layer in layers_of(module)]
     if not layers:
         return f"is a {type(module).__name__} without a linear or convolution layer; expected a classifier"
