@@ -64,6 +64,12 @@ def create_encoder(name: str, **options: Any) -> Any:
     Raises:
         ConfigError: an unknown name, or options that the encoder does not take.
         DSNetError: timm or transformers is needed and not installed.
+
+    Example:
+        >>> import torch
+        >>> encoder = create_encoder("cnn")
+        >>> encoder.input_kind, encoder(torch.randn(2, 3, 100, 80)).shape
+        ('lmfb', torch.Size([2, 256]))
     """
     family, _, rest = name.partition("/")
     try:

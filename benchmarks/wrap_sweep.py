@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from benchmarks.output.formats import terminal
 from benchmarks.output.table import Table
-from dsnet_plugin import Location, locate, wrap
+from dsnet_plugin import DisentangleConfig, Location, locate, wrap
 
 NUM_CLASSES = 4
 BATCH_SIZE = 2
@@ -54,21 +54,24 @@ TIMM_OPTIONS: dict[str, dict[str, Any]] = {"volo_d1_224": {"use_aux_head": False
 REFUSED = ("efficientvim_m1",)
 """Features of four stages in four classifiers, never joined in one row: ``wrap`` refuses it, and says so."""
 
-TORCHVISION_MODELS = {  # the width of the features in front of the last layer
-    "alexnet": 4096,
+TORCHVISION_MODELS = {  # the width of the features in front of the classifier block
+    "alexnet": 9216,
     "convnext_tiny": 768,
     "densenet121": 1024,
     "efficientnet_b0": 1280,
     "googlenet": 1024,
     "mnasnet0_5": 1280,
-    "mobilenet_v3_small": 1024,
+    "mobilenet_v3_small": 576,
     "regnet_y_400mf": 440,
     "resnet18": 512,
     "shufflenet_v2_x0_5": 1024,
     "swin_t": 768,
-    "vgg11": 4096,
+    "vgg11": 25088,
     "vit_b_32": 768,
 }
+
+NARROWED = ("alexnet", "vgg11")
+"""Flattened maps, too wide for a head: their features are narrowed first, as the refusal says."""
 
 
 class SweepError(Exception):
@@ -77,13 +80,23 @@ class SweepError(Exception):
 
 @dataclass(frozen=True)
 class Subject:
-    """A model to wrap, its inputs, whether it needs an example, and the width of its features from another source."""
+    """A model to wrap.
+
+    Args:
+        family: of the model.
+        model: with random weights.
+        inputs: of its forward.
+        width: the width of its features, from another source.
+        by_example: whether an example tells the classifier.
+        config: of the head.
+    """
 
     family: str
     model: nn.Module
     inputs: Mapping[str, Tensor]
     width: int
     by_example: bool = False
+    config: DisentangleConfig | None = None
 
 
 def timm_subject(name: str) -> Subject:
@@ -107,7 +120,8 @@ def torchvision_subject(name: str) -> Subject:
     model = models.get_model(name, num_classes=NUM_CLASSES)
     size = 224 if name.startswith(("vit", "swin")) else IMAGE_SIZE
     images = torch.randn(BATCH_SIZE, 3, size, size)
-    return Subject("torchvision", model, {"x": images}, TORCHVISION_MODELS[name], by_example=True)
+    config = DisentangleConfig(narrow_to=256 if name in NARROWED else None)
+    return Subject("torchvision", model, {"x": images}, TORCHVISION_MODELS[name], True, config)
 
 
 def transformers_names() -> list[str]:
@@ -165,7 +179,7 @@ def check(subject: Subject) -> Location:
     classifier = model.get_submodule(location.names[0])
     before = _run(model, inputs)
 
-    wrapped = wrap(model, example=example)
+    wrapped = wrap(model, example=example, config=subject.config)
     if wrapped.head.in_features != subject.width:
         raise SweepError(f"a head of width {wrapped.head.in_features}, the features have {subject.width}")
     seen: list[Tensor] = []

@@ -19,12 +19,14 @@ from dsnet_plugin.errors import (
 )
 from dsnet_plugin.head import AttentionBlock, Classifier, DisentangleHead, DisentangleOutput, Projector, Restorer
 from dsnet_plugin.locate import Location, locate
-from dsnet_plugin.losses import calibration_loss, orthogonality_loss, reconstruction_loss
+from dsnet_plugin.losses import calibration_loss, concordance_loss, orthogonality_loss, reconstruction_loss
 from dsnet_plugin.neutral import NeutralBatch, NeutralReferences
 from dsnet_plugin.neutral_pass import neutral_pass
 from dsnet_plugin.probes import ProbeResult, hsic, linear_probe
 from dsnet_plugin.serialization import load_pretrained, save_pretrained
-from dsnet_plugin.wrap import Status, WrappedModel, attach, wrap
+from dsnet_plugin.stripped import load_stripped
+from dsnet_plugin.wrap import WrappedModel, attach, wrap
+from dsnet_plugin.wrapping.status import Status
 
 __version__ = "0.1.0"
 
@@ -53,9 +55,11 @@ __all__ = [
     "WrappedModel",
     "attach",
     "calibration_loss",
+    "concordance_loss",
     "hsic",
     "linear_probe",
     "load_pretrained",
+    "load_stripped",
     "locate",
     "neutral_pass",
     "orthogonality_loss",

@@ -32,12 +32,13 @@ class NeutralCollator:
         extractor: the model's own (of a processor its ``feature_extractor``). It pads, and decides on ``attention_mask``.
 
     Shape:
-        Of N rows with K distinct references, a dict of ``<main input>`` (N, T, ...), ``labels`` (N,) in int64,
+        Of N rows with K distinct references, a dict of ``<main input>`` (N, T, ...), ``labels`` (N,) in int64 (or as the
+        rows have them: floats stay floats, in float32, and lists of C numbers become (N, C)),
         ``neutral_<main input>`` (K, T', ...), ``neutral_index`` (N,) in int64, ``neutral_mask`` (N,) in bool, and the
         masks ``attention_mask`` and ``neutral_attention_mask``. With no labels, or None alone, their keys are left out.
 
     Raises:
-        ShapeError: labels in some rows only.
+        ShapeError: labels in some rows only, or of differing shapes.
 
     Example:
         >>> class Extractor:
@@ -63,11 +64,15 @@ class NeutralCollator:
         """Rows to one batch."""
         batch = self._padded(rows, "")
         given = [row.get("labels", row.get("label")) for row in rows]
-        labels = [int(label) for label in given if label is not None]
+        labels = [torch.as_tensor(label) for label in given if label is not None]
         if len(labels) not in (0, len(rows)):
             raise ShapeError(f"{len(labels)} labels for {len(rows)} rows: expected one in every row, or in none")
         if labels:
-            batch["labels"] = torch.tensor(labels, dtype=torch.int64)
+            if len({label.shape for label in labels}) > 1:
+                shapes = sorted({tuple(label.shape) for label in labels})
+                raise ShapeError(f"labels of the shapes {', '.join(map(str, shapes))}: expected the same in every row")
+            batch["labels"] = torch.stack(labels)
+            batch["labels"] = batch["labels"].float() if batch["labels"].is_floating_point() else batch["labels"].long()
         column = "neutral_" + self.extractor.model_input_names[0]
         if not any(column in row for row in rows):
             return batch

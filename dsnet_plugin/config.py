@@ -44,6 +44,8 @@ class DisentangleConfig:
         bottleneck: width inside the attention blocks; None is D / 4, which is Table 1's 64 at D = 256.
         classifier_hidden: hidden width of the classifier (Table 1).
         dropout: dropout rate inside the classifier.
+        narrow_to: width to which a linear layer brings the features first, as the last layer of the encoder; None leaves
+            them as they are. The parameters of a head grow with six times the square of the width.
         version: version of this record, for files written by other releases.
 
     Raises:
@@ -61,6 +63,7 @@ class DisentangleConfig:
     bottleneck: int | None = None
     classifier_hidden: int = 64
     dropout: float = 0.5
+    narrow_to: int | None = None
     version: int = CONFIG_VERSION
 
     def __post_init__(self) -> None:
@@ -79,6 +82,7 @@ class DisentangleConfig:
         for name, width in (
             ("bottleneck", 1 if self.bottleneck is None else self.bottleneck),
             ("classifier_hidden", self.classifier_hidden),
+            ("narrow_to", 1 if self.narrow_to is None else self.narrow_to),
         ):
             if type(width) is not int or width < 1:
                 raise ConfigError(f"{name}={getattr(self, name)!r}: expected a whole number of at least 1")

@@ -27,6 +27,12 @@ def exchanges() -> bool:
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1 and torch.is_grad_enabled()
 
 
+def whole(tensor: Tensor) -> Tensor:
+    """The tensor itself, or all of one that is sharded over ranks (FSDP2's), which every rank must then ask for."""
+    full_tensor = getattr(tensor, "full_tensor", None)
+    return full_tensor() if full_tensor else tensor
+
+
 def gather_rows(*features: Tensor) -> tuple[Tensor, ...]:
     """The rows of all ranks, in the order of the ranks; the features themselves where nothing is exchanged.
 

@@ -1,6 +1,7 @@
 """The disentanglement head: projectors, restorer and classifier (equations 1 to 5 and 10, Table 1)."""
 
-from typing import NamedTuple
+import warnings
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -9,14 +10,19 @@ from torch import Tensor, nn
 from dsnet_plugin.config import DisentangleConfig
 from dsnet_plugin.errors import ConfigError, NeutralReferenceError, PrecisionError, ShapeError
 from dsnet_plugin.losses import calibration_loss, float32, orthogonality_loss, reconstruction_loss
+from dsnet_plugin.task import Criterion, TaskLoss, check_range
+
+WIDEST = 2**28
+"""The most parameters of a head, a gibibyte in float32; they grow with the square of the features' width."""
 
 
 class DisentangleOutput(NamedTuple):
-    """What a head returns when it is given labels.
+    """What a head returns when it is given labels, or is asked for the objective.
 
-    ``loss`` is the whole objective of eq. 10, a scalar; ``logits`` has shape (N, num_classes); ``losses`` holds ``task``,
-    ``orthogonality``, ``reconstruction`` and ``calibration``, unweighted scalars, as far as they were computed; ``z_er``,
-    ``z_ei`` and ``h_hat`` have shape (N, D). In data-parallel training all losses but ``task`` are the whole batch's.
+    ``loss`` is the whole objective of eq. 10, a scalar; without labels it is that objective without its task, the weighted
+    sum of the three losses. ``logits`` has shape (N, num_classes); ``losses`` holds ``task``, ``orthogonality``,
+    ``reconstruction`` and ``calibration``, unweighted scalars, as far as they were computed; ``z_er``, ``z_ei`` and
+    ``h_hat`` have shape (N, D). In data-parallel training all losses but ``task`` are the whole batch's.
     """
 
     loss: Tensor
@@ -94,11 +100,14 @@ class DisentangleHead(nn.Module):
 
     Args:
         in_features: D, the width of the backbone's features; the widths of the head follow it.
-        num_classes: the number of emotions, at least 2.
+        num_classes: the number of emotions, at least 2; or with a criterion the number of its outputs, at least 1.
         config: loss variants, weights and widths; None is the paper's.
+        criterion: the task's loss, a function or a module of logits (N, num_classes) and labels that gives a scalar; None
+            is cross-entropy. See :class:`~dsnet_plugin.task.TaskLoss` for the form in which labels reach it.
 
     Raises:
-        ConfigError: a width or a number of classes that cannot be.
+        ConfigError: a width or a number of classes that cannot be, a criterion that is no function, or features so wide
+            that the head would be larger than :data:`WIDEST`.
 
     Example:
         >>> head = DisentangleHead(in_features=256, num_classes=4)
@@ -109,41 +118,66 @@ class DisentangleHead(nn.Module):
         torch.Size([8, 4])
     """
 
-    def __init__(self, in_features: int, num_classes: int, config: DisentangleConfig | None = None) -> None:
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        config: DisentangleConfig | None = None,
+        criterion: Criterion | None = None,
+    ) -> None:
         super().__init__()
-        if in_features < 1 or num_classes < 2:
+        if in_features < 1 or num_classes < 1:
             raise ConfigError(
-                f"in_features={in_features}, num_classes={num_classes}: expected at least 1 feature and 2 classes"
+                f"in_features={in_features}, num_classes={num_classes}: expected at least 1 feature and 2 classes, or with "
+                "a criterion 1 output"
             )
         self.in_features = in_features
         self.num_classes = num_classes
         self.config = config or DisentangleConfig()
-        self.p_er = Projector(in_features, self.config.bottleneck)
-        self.p_ei = Projector(in_features, self.config.bottleneck)
-        self.restorer = Restorer(in_features)
-        self.classifier = Classifier(in_features, num_classes, self.config.classifier_hidden, self.config.dropout)
+        width = self.config.narrow_to or in_features
+        self._check_size(width)
+        self.narrow = nn.Linear(in_features, width) if self.config.narrow_to else None
+        self.p_er = Projector(width, self.config.bottleneck)
+        self.p_ei = Projector(width, self.config.bottleneck)
+        self.restorer = Restorer(width)
+        self.classifier = Classifier(width, num_classes, self.config.classifier_hidden, self.config.dropout)
+        self.task_loss = TaskLoss(num_classes, criterion)
+
+    def _check_size(self, width: int) -> None:
+        """Refuses what would not fit, before any memory is taken."""
+        bottleneck = self.config.bottleneck or max(1, width // 4)
+        size = 5 * width**2 + 4 * width * bottleneck
+        if size > WIDEST:
+            raise ConfigError(
+                f"a head on {width:,} features has {size / 1e9:.1f} billion parameters, six times the square of the width; "
+                "expected at most 0.27: narrow the features first with DisentangleConfig(narrow_to=256), or put the head on "
+                "a narrower layer with head="
+            )
 
     def forward(
         self,
         h: Tensor,
-        labels: Tensor | None = None,
+        labels: Any = None,
         neutral: Tensor | None = None,
         neutral_index: Tensor | None = None,
         neutral_mask: Tensor | None = None,
+        return_objective: bool = False,
     ) -> Tensor | DisentangleOutput:
         """Logits, or with labels the whole objective (eq. 10).
 
         Args:
             h: features, shape (N, D).
-            labels: class indices, shape (N,), int64.
+            labels: class indices, shape (N,); or what the criterion takes.
             neutral: features h_n of neutral utterances of the same speakers, shape (N, D), or (K, D) with ``neutral_index``.
             neutral_index: which row of ``neutral`` stands for each row of h: shape (N,), or (N, k), whose k rows are
                 averaged; int64.
             neutral_mask: shape (N,), True where a row has a reference; the others' calibration is left out.
+            return_objective: without labels, gives the three losses all the same, for a task loss computed elsewhere.
 
         Returns:
             Logits of shape (N, num_classes) without labels, else a :class:`DisentangleOutput`. In eval mode a missing
-            ``neutral`` leaves the calibration out.
+            ``neutral`` leaves the calibration out. Logits that were computed in training mode with gradients carry none
+            of the three losses; a warning says so.
 
         Raises:
             ShapeError: shapes or label values that do not fit, or a training batch of one.
@@ -154,11 +188,14 @@ class DisentangleHead(nn.Module):
             raise ShapeError(f"h has shape {tuple(h.shape)}; this head expects (N, {self.in_features})")
         if self.training and h.shape[0] < 2:
             raise ShapeError("a training batch of 1: batch statistics need at least 2 rows; use drop_last=True")
+        h = h if self.narrow is None else self.narrow(h)
         z_er = self.p_er(h)
         logits: Tensor = self.classifier(z_er)
-        if labels is None:
+        asked = labels is not None or return_objective
+        if self.training and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            self._warn_of_what_is_left_out(asked)
+        if not asked:
             return logits
-        self._check_labels(labels, h.shape[0])
         # Only float16 overflows in practice, so that only there a step waits for the answer.
         if h.dtype == torch.float16 and not torch.compiler.is_compiling() and not bool(h.isfinite().all()):
             raise PrecisionError(
@@ -167,8 +204,8 @@ class DisentangleHead(nn.Module):
         z_ei = self.p_ei(h)
         h_hat = self.restorer(torch.cat([z_er, z_ei], dim=1))
         config = self.config
-        losses = {"task": F.cross_entropy(float32(logits), labels)}
-        loss = losses["task"]
+        losses = {} if labels is None else {"task": self.task_loss(logits, labels)}
+        loss = losses["task"] if losses else float32(logits.new_zeros(()))
         if config.alpha:
             losses["orthogonality"] = orthogonality_loss(
                 z_er, z_ei, config.orthogonality, config.orthogonality_reduction
@@ -186,21 +223,19 @@ class DisentangleHead(nn.Module):
             loss = loss + config.gamma * losses["calibration"]
         return DisentangleOutput(loss, logits, losses, z_er, z_ei, h_hat)
 
-    def _check_labels(self, labels: Tensor, rows: int) -> None:
-        if labels.shape != (rows,) or labels.dtype != torch.int64 or not rows:
-            raise ShapeError(
-                f"labels are {labels.dtype} of shape {tuple(labels.shape)}; expected torch.int64, one class index a row "
-                f"of h, ({rows},), at least one"
+    def _warn_of_what_is_left_out(self, asked: bool) -> None:
+        if not asked:
+            warnings.warn(
+                "a disentanglement head in training mode is given no labels: its output carries none of the three losses; "
+                "pass labels=, or return_objective=True to compute the task's loss yourself",
+                stacklevel=3,
             )
-        self._check_range("labels", labels, self.num_classes, "num_classes")
-
-    @staticmethod
-    def _check_range(name: str, values: Tensor, end: int, source: str) -> None:
-        # Reading values would stall a GPU and break a compiled graph; there, torch's own assertions stand.
-        if values.device.type == "cpu" and not torch.compiler.is_compiling():
-            low, high = int(values.min()), int(values.max())
-            if low < 0 or high >= end:
-                raise ShapeError(f"{name} lie in {low}..{high}; expected 0..{end - 1}: check {source}")
+        elif not self.p_er.projection.weight.requires_grad:
+            warnings.warn(
+                "the disentanglement head is frozen and learns nothing in this training; where PEFT froze it, name it: "
+                'LoraConfig(..., modules_to_save=["head"])',
+                stacklevel=3,
+            )
 
     def _neutral_rows(self, z_ei: Tensor, neutral: Tensor | None, index: Tensor | None, mask: Tensor | None) -> Tensor:
         """The reference of each row, shape (N, D)."""
@@ -218,6 +253,7 @@ class DisentangleHead(nn.Module):
             return torch.zeros_like(z_ei)
         if neutral.dim() != 2 or neutral.shape[1] != self.in_features:
             raise ShapeError(f"neutral has shape {tuple(neutral.shape)}; expected (N or K, {self.in_features})")
+        neutral = neutral if self.narrow is None else self.narrow(neutral)
         if index is None:
             if neutral.shape[0] != rows:
                 raise ShapeError(
@@ -230,5 +266,5 @@ class DisentangleHead(nn.Module):
                 f"neutral_index is {index.dtype} of shape {tuple(index.shape)}; expected torch.int64 of shape ({rows},) "
                 f"or ({rows}, k)"
             )
-        self._check_range("neutral_index", index, len(neutral), "the rows of neutral")
+        check_range("neutral_index", index, len(neutral), "the rows of neutral")
         return neutral[index] if index.dim() == 1 else neutral[index].mean(1)

@@ -1,6 +1,6 @@
-"""The three losses that keep z_er and z_ei apart: equations 4, 6 and 8.
+"""The three losses that keep z_er and z_ei apart: equations 4, 6 and 8; and a task's loss for regression.
 
-Plain functions on feature matrices, one row an utterance. Each computes in float32 whatever the autocast and the input's
+Plain functions on matrices, one row an utterance. Each computes in float32 whatever the autocast and the input's
 dtype (float64 stays float64), so that half-precision features neither overflow nor vanish. In data-parallel training each
 is the loss of the whole batch, on every rank, with gradients for DDP to average: see ``distributed.py``.
 """
@@ -20,6 +20,9 @@ ZSCORE_EPS = 1e-8
 
 ROW_NORM_EPS = 1e-6
 """Added to a row's L2 norm, as in the authors' public code."""
+
+CONCORDANCE_EPS = 1e-8
+"""Added to the concordance's denominator, so that two constant columns give no 0 / 0."""
 
 
 def orthogonality_loss(
@@ -47,6 +50,11 @@ def orthogonality_loss(
     Raises:
         ShapeError: not two matrices of equally many rows.
         ConfigError: an unknown kind or reduction.
+
+    Example:
+        >>> z = torch.tensor([[-1.0], [0.0], [1.0]])
+        >>> orthogonality_loss(z, 2 * z), orthogonality_loss(z, z.square())  # correlated fully, not at all
+        (tensor(1.0000), tensor(0.))
     """
     check_choice("kind", kind, OrthogonalityKind)
     check_choice("reduction", reduction, Reduction)
@@ -77,6 +85,11 @@ def reconstruction_loss(h: Tensor, h_hat: Tensor, reduction: Reduction = "mean")
     Raises:
         ShapeError: the two shapes differ.
         ConfigError: an unknown reduction.
+
+    Example:
+        >>> h, h_hat = torch.zeros(2, 4), torch.full((2, 4), 0.5)
+        >>> reconstruction_loss(h, h_hat), reconstruction_loss(h, h_hat, "sum")
+        (tensor(0.2500), tensor(1.))
     """
     check_choice("reduction", reduction, Reduction)
     _check_rows("h", h, "h_hat", h_hat)
@@ -114,6 +127,13 @@ def calibration_loss(
     Raises:
         ShapeError: shapes that do not fit.
         ConfigError: an unknown kind, or a temperature of 0 or less.
+
+    Example:
+        >>> z_ei, h_n = torch.tensor([[0.0, 1.0]]), torch.tensor([[1.0, 0.0]])
+        >>> f"{calibration_loss(z_ei, h_n):.3f}, {calibration_loss(z_ei, z_ei):.3f}"
+        '0.462, 0.000'
+        >>> f"{calibration_loss(z_ei, h_n, temperature=0.1):.3f}"  # acts more strongly
+        '9.999'
     """
     check_choice("kind", kind, CalibrationKind)
     if not temperature > 0:
@@ -137,6 +157,42 @@ def calibration_loss(
             log_m = torch.logaddexp(log_p, log_q) - math.log(2)
             divergence = 0.5 * (p * (log_p - log_m) + q * (log_q - log_m)).sum(1)
         return mean_over_rows(divergence, weight)
+
+
+def concordance_loss(prediction: Tensor, target: Tensor) -> Tensor:
+    """One minus the concordance correlation coefficient (Lin, 1989), the task loss for arousal, dominance and valence.
+
+    ``CCC = 2 cov(x, y) / (var(x) + var(y) + (mean(x) - mean(y))^2)`` over the batch, with population variances: 1 where
+    prediction and target are equal, 0 where one of them does not vary.
+
+    Args:
+        prediction: shape (N, C), or (N,) for one output.
+        target: of the same shape.
+
+    Returns:
+        A scalar between 0 and 2, the mean over the C outputs; in data-parallel training the whole batch's. A batch of 1 has
+        no correlation, and gives 1 and no direction to learn in.
+
+    Raises:
+        ShapeError: the two shapes differ, or there is no row.
+
+    Example:
+        >>> prediction, target = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([2.0, 3.0, 4.0])
+        >>> f"{concordance_loss(prediction, target):.3f}"
+        '0.429'
+    """
+    if prediction.shape != target.shape or prediction.dim() not in (1, 2) or not target.numel():
+        raise ShapeError(
+            f"prediction has shape {tuple(prediction.shape)} and target {tuple(target.shape)}; expected the same, (N, C) or "
+            "(N,), of at least one row"
+        )
+    with torch.autocast(prediction.device.type, enabled=False):
+        rows = len(target)
+        x, y = gather_rows(float32(prediction).reshape(rows, -1), float32(target).reshape(rows, -1))
+        apart = x.mean(0) - y.mean(0)
+        x, y = x - x.mean(0), y - y.mean(0)
+        spread = x.square().mean(0) + y.square().mean(0) + apart.square()
+        return 1 - (2 * (x * y).mean(0) / (spread + CONCORDANCE_EPS)).mean()
 
 
 def float32(x: Tensor) -> Tensor:

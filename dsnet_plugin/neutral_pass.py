@@ -54,16 +54,36 @@ def neutral_pass(model: nn.Module, encode: Callable[[], Tensor]) -> Tensor:
         h_n = encode()
     finally:
         undo()
-    if h_n.requires_grad:
-        # Nodes run backward in the reverse order of their making: first those of the labelled pass, and from here on those
-        # of this one. What is computed again for them must see the model as it was in this pass.
-        def protect_again(_: Tensor) -> None:
-            if model not in _left_open:
-                _left_open[model] = state.protect()
-                Variable._execution_engine.queue_callback(lambda: _close(model))
-
-        h_n.register_hook(protect_again)  # type: ignore[no-untyped-call]
+    _in_backward_of(h_n, model, state.protect)
     return h_n
+
+
+def keep_statistics(model: nn.Module, h: Tensor) -> None:
+    """Keeps what a model computes again in the backward pass of its features from updating its buffers a second time.
+
+    Activation checkpointing runs layers twice, and torch's batch norm counts both. For the pass over labelled utterances,
+    after :func:`neutral_pass`; without checkpointing nothing changes.
+
+    Args:
+        model: what computed ``h``.
+        h: its features, shape (N, D).
+    """
+    if not torch.compiler.is_compiling():
+        _in_backward_of(h, model, lambda: _State(model).protect(as_in_evaluation=False))
+
+
+def _in_backward_of(h: Tensor, model: nn.Module, protect: Callable[[], Undo]) -> None:
+    """Protects the model from the moment when the gradient reaches its features to the end of the backward pass."""
+
+    # Nodes run backward in the reverse order of their making: all those of the labelled pass, which comes second, run before
+    # any of the neutral pass. So the protection of the one ends where that of the other begins.
+    def begin(_: Tensor) -> None:
+        _close(model)
+        _left_open[model] = protect()
+        Variable._execution_engine.queue_callback(lambda: _close(model))
+
+    if h.requires_grad:
+        h.register_hook(begin)  # type: ignore[no-untyped-call]
 
 
 def _close(model: nn.Module) -> None:
@@ -85,16 +105,21 @@ class _State:
                 buffers = [(name, buffer) for name, buffer in module._buffers.items() if buffer is not None]
                 self.values += [(module, name, buffer.clone()) for name, buffer in buffers]
 
-    def protect(self) -> Undo:
-        """Gives the model copies of these values to work on; calling what is returned puts modes and buffers back."""
+    def protect(self, as_in_evaluation: bool = True) -> Undo:
+        """Gives the model copies of these values to work on; calling what is returned puts modes and buffers back.
+
+        Args:
+            as_in_evaluation: normalisation layers use their running statistics meanwhile.
+        """
         current = [(module, name, module._buffers[name]) for module, name, _ in self.values]
-        for norm in self.norms:
+        norms = self.norms if as_in_evaluation else []
+        for norm in norms:
             norm.training = False
         for module, name, value in self.values:
             module._buffers[name] = value.clone()
 
         def undo() -> None:
-            for norm in self.norms:
+            for norm in norms:
                 norm.training = True
             for module, name, buffer in current:
                 module._buffers[name] = buffer

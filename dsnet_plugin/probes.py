@@ -81,6 +81,14 @@ def linear_probe(
         ConfigError: fewer than 2 folds.
         PrecisionError: a feature is NaN or infinite.
         DSNetError: scikit-learn is not installed.
+
+    Example:
+        >>> _ = torch.manual_seed(0)
+        >>> targets = torch.arange(40) % 2
+        >>> features = torch.randn(40, 8)
+        >>> features[:, 0] += 10 * targets
+        >>> linear_probe(features, targets)
+        ProbeResult(score=100.0, chance=50.0)
     """
     names = targets.tolist() if isinstance(targets, Tensor) else list(targets)
     if features.dim() != 2 or (isinstance(targets, Tensor) and targets.dim() != 1) or len(features) != len(names):

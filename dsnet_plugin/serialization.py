@@ -2,21 +2,25 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from dsnet_plugin.config import DisentangleConfig
+from dsnet_plugin.digests import agrees, digests, precisions
+from dsnet_plugin.distributed import whole
 from dsnet_plugin.errors import CheckpointError, WrapError
 from dsnet_plugin.head import DisentangleHead
 from dsnet_plugin.locate import Location
 from dsnet_plugin.slot import HeadBehind, HeadSlot
+from dsnet_plugin.task import Criterion, LeftBehind
 from dsnet_plugin.wrap import WrappedModel, attach
 
 CONFIG_NAME = "dsnet_config.json"
@@ -24,67 +28,93 @@ WEIGHTS_NAME = "dsnet.safetensors"
 
 
 def save_pretrained(module: DisentangleHead | WrappedModel, folder: str | Path) -> None:
-    """Writes a head, or what training changes of a wrapped model, into a folder, made if need be.
+    """Writes a head, or what the base of a wrapped model does not have, into a folder, made if need be.
 
-    Of a wrapped model that is the head, every trainable parameter of the backbone, and all buffers (batch-norm
-    statistics); of frozen parameters, which are left to whoever made the model, the names and shapes alone.
+    Of a wrapped model that is the head, all buffers (batch-norm statistics), every parameter that can be trained, and every
+    one that holds something else than when the model was wrapped, frozen or not. The other parameters are left to whoever
+    made the model; their shapes and digests are written, so that another base is told when loading.
+
+    The criterion of the task is not saved, only its name.
 
     Args:
-        module: a head or a wrapped model.
+        module: a head or a wrapped model. Where it is sharded (FSDP2), every rank must call; the first one writes.
         folder: gets ``dsnet_config.json`` and ``dsnet.safetensors``; files of these names are replaced, each at once.
 
     Raises:
         WrapError: neither of the two, such as a wrapped model inside DDP.
+        CheckpointError: a parameter has no content (on the meta device).
     """
     if not isinstance(module, DisentangleHead | WrappedModel):
         raise WrapError(f"a {type(module).__name__} is no head and no wrapped model: save what wrap() gave")
     head = module.head if isinstance(module, WrappedModel) else module
     record: dict[str, Any] = {"in_features": head.in_features, "num_classes": head.num_classes}
     record["config"] = json.loads(head.config.to_json())
+    record["criterion"] = None if head.task_loss.criterion is None else head.task_loss.name
     state = module.state_dict()
+    for name in _of_criterion(state):
+        del state[name]
+    sharded = any(whole(value) is not value for value in state.values())
     if isinstance(module, WrappedModel):
         model = module.model.backbone if isinstance(module.model, HeadBehind) else module.model
-        frozen = {name: list(state.pop(name).shape) for name in _frozen(module)}
-        record["model"] = {"class": type(model).__name__, **asdict(module.location), "frozen": frozen}
-    weights = save({name: value.detach().cpu().clone().contiguous() for name, value in state.items()})
-    write_bytes(Path(folder) / WEIGHTS_NAME, weights)
-    write_bytes(Path(folder) / CONFIG_NAME, (json.dumps(record, indent=2) + "\n").encode())
+        base = {name: _described(state.pop(name)) for name in _untouched(module)}
+        record["model"] = {"class": type(model).__name__, **asdict(module.location), "base": base}
+    if empty := [name for name, value in state.items() if value.is_meta]:
+        raise CheckpointError(f"{_listed(empty)} have no content (meta device): load the model's weights before saving")
+    weights = save({name: whole(value.detach()).cpu().clone().contiguous() for name, value in state.items()})
+    if not sharded or dist.get_rank() == 0:
+        write_bytes(Path(folder) / WEIGHTS_NAME, weights)
+        write_bytes(Path(folder) / CONFIG_NAME, (json.dumps(record, indent=2) + "\n").encode())
+    if sharded:
+        dist.barrier()  # so that whichever rank reads the folder next finds it whole
 
 
-def load_pretrained(folder: str | Path, model: nn.Module | None = None) -> Any:
+def load_pretrained(folder: str | Path, model: nn.Module | None = None, criterion: Criterion | None = None) -> Any:
     """Reads what :func:`save_pretrained` wrote.
 
     Args:
         folder: with the two files.
-        model: of the same architecture; gets the head and what was trained, in place. After an error it is as it was.
+        model: of the same architecture and with the weights that it had when it was wrapped, in any floating-point dtype;
+            gets the head and what was trained, in place. After an error it is as it was.
+        criterion: the task's loss, where a loss is wanted and the head was trained with another one than cross-entropy.
 
     Returns:
         In eval mode: without ``model`` the :class:`DisentangleHead`, on the CPU in the dtype it was saved in; with it the
         :class:`WrappedModel`, on the model's device and in its dtype.
 
     Raises:
-        CheckpointError: a file is missing, damaged or of something else; tensors that do not fit are counted and named.
+        CheckpointError: a file is missing, damaged or of something else; tensors that do not fit, and weights of another
+            base, are counted and named.
         ConfigError: settings that this release does not know.
         HeadNotFoundError, ShapeError: the model has no classifier of the saved name, or one of another width.
         WrapError: the model is wrapped already.
     """
     record, tensors = _read(Path(folder))
-    head = DisentangleHead(record["in_features"], record["num_classes"], record["config"])
+    if criterion is None and record.get("criterion") is not None:
+        criterion = LeftBehind(str(record["criterion"]))
+    head = DisentangleHead(record["in_features"], record["num_classes"], record["config"], criterion)
     source, place = str(Path(folder) / WEIGHTS_NAME), record.get("model")
     if (model is None) != (place is None):
         what = "a wrapped model: give the model to put it in" if place else "a head alone: load it without a model"
         raise CheckpointError(f"{folder} holds {what}, load_pretrained(folder{', model' if place else ''})")
     if model is None or place is None:
-        load_tensors(head, tensors, source)
+        load_tensors(head, _with_criterion(head, tensors), source)
         return head.to(tensors["p_er.projection.weight"].dtype).eval()
     if any(isinstance(module, HeadSlot) for module in model.modules()):
         raise WrapError(f"this {type(model).__name__} is wrapped already: give the model that unwrap() gives back")
     wrapped = attach(model, head, place["location"])
     try:
-        state, frozen = wrapped.state_dict(), place["frozen"]
-        fits = {name for name, gap in frozen.items() if name in state and state[name].shape == gap.shape}
-        kept = {name: state[name] if name in fits else gap for name, gap in frozen.items()}
-        load_tensors(wrapped, kept | tensors, f"{source}, of a {place['class']} and given a {type(model).__name__},")
+        state, base = wrapped.state_dict(), place["base"]
+        fits = {name for name, (gap, _) in base.items() if name in state and state[name].shape == gap.shape}
+        gaps = {name: gap for name, (gap, _) in base.items() if name not in fits}
+        tensors = _with_criterion(wrapped, tensors | gaps | {name: state[name] for name in fits})
+        source = f"{source}, of a {place['class']} and given a {type(model).__name__},"
+        check_tensors(wrapped, tensors, source)
+        if others := [name for name in sorted(fits) if not agrees(state[name], base[name][1])]:
+            raise CheckpointError(
+                f"{source} was trained on another base: {len(others)} of {len(base)} parameters that it leaves to the model "
+                f"differ ({_listed(others)}); give the model with the weights that it had when it was wrapped"
+            )
+        wrapped.load_state_dict(tensors)
     except BaseException:
         wrapped.unwrap()
         raise
@@ -92,7 +122,7 @@ def load_pretrained(folder: str | Path, model: nn.Module | None = None) -> Any:
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The record, checked, with its location and the shapes of frozen parameters as objects; and the tensors."""
+    """The record, checked, with its location as an object; and the tensors."""
     path, weights_path = folder / CONFIG_NAME, folder / WEIGHTS_NAME
     for file in (path, weights_path):
         if not file.is_file():
@@ -103,9 +133,8 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         if (place := record.get("model")) is not None:
             names = tuple(map(str, place["names"]))
             location = Location(names, widths[0], place["num_classes"], place["behind"])
-            # Without content: each stands in for a parameter that the given model lacks, so that it is named.
-            frozen = {name: torch.empty(shape, device="meta") for name, shape in place["frozen"].items()}
-            record["model"] = {"class": place["class"], "location": location, "frozen": frozen}
+            base = {name: _checked(of["shape"], of["digests"]) for name, of in place["base"].items()}
+            record["model"] = {"class": place["class"], "location": location, "base": base}
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise CheckpointError(f"{path} is not a head's record ({error!r}): save the head again") from error
     if not all(type(width) is int and 0 < width < 2**20 for width in widths):
@@ -117,11 +146,44 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise CheckpointError(f"{weights_path} is damaged ({error}): save the head again") from error
 
 
-def _frozen(wrapped: WrappedModel) -> list[str]:
-    """The frozen parameters of the backbone, under each of their names."""
+def _untouched(wrapped: WrappedModel) -> list[str]:
+    """The backbone's parameters, under each of their names, that are frozen and hold what they held at wrapping."""
     head = {id(parameter) for parameter in wrapped.head.parameters()}
-    named = wrapped.named_parameters(remove_duplicate=False)
-    return [name for name, value in named if not value.requires_grad and id(value) not in head]
+    frozen = {
+        name: value
+        for name, value in wrapped.named_parameters(remove_duplicate=False)
+        if not value.requires_grad and id(value) not in head
+    }
+    before = wrapped.base_digests
+    # Some wrappers, such as those of adapters, move a parameter to another name: then its content tells it.
+    contents = {*before.values()}
+    return [
+        name
+        for name, now in digests(frozen.items()).items()
+        if now is not None and (before[name] == now if name in before else now in contents)
+    ]
+
+
+def _checked(shape: list[int], recorded: dict[str, str]) -> tuple[Tensor, dict[str, str]]:
+    """What a record says of a parameter of the base; without content, it stands in for one that a model lacks."""
+    dtype, *_ = recorded
+    return torch.empty(shape, device="meta", dtype=getattr(torch, dtype)), recorded
+
+
+def _described(tensor: Tensor) -> dict[str, Any]:
+    return {"shape": [*tensor.shape], "digests": precisions(tensor)}
+
+
+def _of_criterion(names: Collection[str]) -> set[str]:
+    """The names that are the criterion's, which stands beside P_er wherever the head is."""
+    heads = {name.removesuffix("p_er.projection.weight") for name in names if name.endswith("p_er.projection.weight")}
+    return {name for name in names if any(name.startswith(f"{head}task_loss.") for head in heads)}
+
+
+def _with_criterion(module: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors and those of the criterion, which a file does not have and which stay as they are."""
+    state = module.state_dict()
+    return {**tensors, **{name: state[name] for name in _of_criterion(state)}}
 
 
 def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
@@ -131,6 +193,16 @@ def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], source: str) 
         module: gets the tensors.
         tensors: by the names of ``module.state_dict()``.
         source: where they come from, for the message.
+
+    Raises:
+        CheckpointError: see :func:`check_tensors`.
+    """
+    check_tensors(module, tensors, source)
+    module.load_state_dict(dict(tensors))
+
+
+def check_tensors(module: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
+    """Refuses tensors that are not the whole state of a module, see :func:`load_tensors`.
 
     Raises:
         CheckpointError: tensors are missing, surplus or of another shape; their number and names are given.
@@ -148,7 +220,6 @@ def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], source: str) 
     problems = [f"{len(names)} {kind} ({_listed(names)})" for kind, names in kinds.items() if names]
     if problems:
         raise CheckpointError(f"{source} belongs to another {type(module).__name__}: {', '.join(problems)}")
-    module.load_state_dict(dict(tensors))
 
 
 def _listed(names: list[str], shown: int = 6) -> str:

@@ -1,61 +1,170 @@
-"""What stands in a classifier's place: a head that answers requests, a stripped head, a head behind its model."""
+"""What stands in a classifier's place: a head, a stripped head, a head behind its model; and how a labelled call reaches it.
 
+**How a labelled call travels.** A model hands its classifier features and nothing else, and what the objective needs (labels,
+neutral features) has to get past the model. So it goes around it: :func:`ask` holds a :class:`Call` for as long as the model
+runs, the slot hands its features to that call, and the caller then reads ``call.answer``. A call does one thing:
+:class:`Features` keeps the features, :class:`Objective` computes the losses, and without a call the slot gives logits. What
+travels belongs to the thread that runs the model, so that threads, and the replicas that DataParallel runs in threads, do not
+see one another's; nothing is kept on a module, so that copying, pickling and compiling a model in mid-training find none of it.
+"""
+
+import threading
 from typing import Any
 
 from torch import Tensor, nn
 
-from dsnet_plugin.errors import WrapError
+from dsnet_plugin.errors import ShapeError, WrapError
 from dsnet_plugin.head import DisentangleHead
+from dsnet_plugin.wrapping.blocks import Block
 
 
-class HeadSlot(nn.Module):
-    """What stands in the classifier's place: gives logits; on request keeps the features, or the whole objective.
+class Call:
+    """What a slot is asked; ``answer`` is None until the model has called its classifier."""
+
+    answer: Any = None
+
+    def __call__(self, head: DisentangleHead, h: Tensor) -> Tensor:
+        """The logits with which the model goes on, from features (N, D)."""
+        raise NotImplementedError
+
+    def _keep(self, answer: Any) -> None:
+        if self.answer is not None:
+            raise WrapError("the classifier is called more than once in a forward pass, so that no one loss is its own")
+        self.answer = answer
+
+
+class Features(Call):
+    """Asks for the features: ``answer`` is h (N, D), and the model goes on with logits of zeros."""
+
+    def __call__(self, head: DisentangleHead, h: Tensor) -> Tensor:
+        """Zeros of shape (N, num_classes)."""
+        self._keep(h)
+        return h.new_zeros(h.shape[0], head.num_classes)
+
+
+class Objective(Call):
+    """Asks for the whole objective: ``answer`` is the head's output, ``h`` the features it was computed from.
+
+    The model goes on with the logits.
+
+    Args:
+        request: the arguments of :meth:`DisentangleHead.forward` besides h.
+    """
+
+    def __init__(self, **request: Any) -> None:
+        self.request = request
+
+    def __call__(self, head: DisentangleHead, h: Tensor) -> Tensor:
+        """The head's logits, of shape (N, num_classes)."""
+        self._keep(head(h, **self.request))
+        self.h = h
+        logits: Tensor = self.answer.logits
+        return logits
+
+
+class _Travelling(threading.local):
+    call: Call | None = None
+
+
+_travelling = _Travelling()
+
+
+def ask(model: nn.Module, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Runs a model while a call waits for its slot, on this thread; returns what the model returns."""
+    _travelling.call = call
+    try:
+        return model(*args, **kwargs)
+    finally:
+        _travelling.call = None
+
+
+class _InPlace(nn.Module):
+    """What stands for a block: brings what the block was given to rows (N, D), and scores to the form that it gave."""
+
+    def __init__(self, block: Block) -> None:
+        super().__init__()
+        self.in_features = block.in_features
+        self.out_features = block.num_classes
+        self.channels_first = block.channels_first
+        self.keeps_axes = block.keeps_axes
+        self.tail = nn.Sequential(*block.tail)
+
+    def rows(self, h: Tensor) -> Tensor:
+        """Features (N, D) from what the block was given: of feature maps (N, D, ...) the mean.
+
+        Raises:
+            ShapeError: features of each frame, or of another width.
+        """
+        if h.dim() == 2 and h.shape[1] == self.in_features:
+            return h
+        if self.channels_first and h.dim() > 2 and h.shape[1] == self.in_features:
+            return h.flatten(2).mean(2)
+        if h.dim() > 2 and h.shape[1:].numel() == self.in_features:
+            return h.flatten(1)
+        frames = " for each frame: pool over frames in front of it" if h.shape[-1] == self.in_features else ""
+        raise ShapeError(
+            f"the classifier is given features of shape {tuple(h.shape)}; the head in its place expects (N, "
+            f"{self.in_features}), one row an utterance{frames}"
+        )
+
+    def scores(self, logits: Tensor, h: Tensor) -> Tensor:
+        """What the block would have given: its further axes, all of size 1, and what stood behind its last layer."""
+        if self.keeps_axes and h.dim() > 2:
+            ones = [1] * (h.dim() - 2)
+            logits = logits.reshape(len(logits), *([-1, *ones] if self.channels_first else [*ones, -1]))
+        scores: Tensor = self.tail(logits)
+        return scores
+
+    def __getattr__(self, name: str) -> Any:
+        """Says of what a classifier has and a head has not, such as ``weight``, that the model cannot read it here."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            raise AttributeError(
+                f"the model reads {name!r} of its classifier, in whose place a DisentangleHead stands now, which has none: "
+                "a model that computes with its classifier's parts cannot be wrapped at this place"
+            ) from None
+
+
+class HeadSlot(_InPlace):
+    """What stands in the classifier's place while the model is trained.
 
     Args:
         head: the head.
+        block: what the classifier was.
     """
 
-    def __init__(self, head: DisentangleHead) -> None:
-        super().__init__()
+    def __init__(self, head: DisentangleHead, block: Block) -> None:
+        super().__init__(block)
         self.head = head
-        self.request: dict[str, Any] | None = None  # arguments of head besides h; {} asks for the features alone
-        self.answer: Any = None
+        self.out_features = head.num_classes
 
     def forward(self, h: Tensor) -> Tensor:
-        """Features (N, D), or feature maps (N, D, ...) whose mean is taken, to logits (N, num_classes)."""
-        h = _as_rows(h, self.head.in_features)
-        if self.request is None:
-            logits: Tensor = self.head(h)
-            return logits
-        if self.answer is not None:
-            raise WrapError("the classifier is called more than once in a forward pass, so that no one loss is its own")
-        if not self.request:
-            self.answer = h
-            return h.new_zeros(h.shape[0], self.head.num_classes)
-        self.answer = self.head(h, **self.request)
-        answered: Tensor = self.answer.logits
-        return answered
+        """Features to scores, in the form in which the classifier gave them; see the module for what else happens."""
+        rows, call = self.rows(h), _travelling.call
+        return self.scores(self.head(rows) if call is None else call(self.head, rows), h)
+
+    def _get_name(self) -> str:
+        return f"{DisentangleHead.__name__} in the classifier's place"
 
 
-def _as_rows(h: Tensor, in_features: int) -> Tensor:
-    """Feature maps (N, D, ...) in front of a convolutional classifier become their mean, (N, D)."""
-    return h.flatten(2).mean(2) if h.dim() > 2 and h.shape[1] == in_features else h
-
-
-class StrippedHead(nn.Module):
+class StrippedHead(_InPlace):
     """P_er and C in the classifier's place: what inference needs of a head."""
 
-    def __init__(self, head: DisentangleHead) -> None:
-        super().__init__()
-        self.in_features = head.in_features
-        self.p_er, self.classifier = head.p_er, head.classifier
+    def __init__(self, slot: HeadSlot) -> None:
+        nn.Module.__init__(self)
+        for name in ("in_features", "out_features", "channels_first", "keeps_axes"):
+            setattr(self, name, getattr(slot, name))
+        self.tail = slot.tail
+        self.narrow, self.p_er, self.classifier = slot.head.narrow, slot.head.p_er, slot.head.classifier
 
     def forward(self, h: Tensor) -> Tensor:
         """Features (N, D) to logits (N, num_classes); raises :class:`WrapError` in training mode."""
         if self.training:
             raise WrapError("this model was stripped for inference: call eval(); to train on, keep the wrapped model")
-        logits: Tensor = self.classifier(self.p_er(_as_rows(h, self.in_features)))
-        return logits
+        rows = self.rows(h)
+        rows = rows if self.narrow is None else self.narrow(rows)
+        return self.scores(self.classifier(self.p_er(rows)), h)
 
 
 class HeadBehind(nn.Module):

@@ -5,42 +5,32 @@ The head takes the classifier's place in the module tree and is no hook, so that
 """
 
 import copy
-import inspect
+import logging
+import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
+from torch._compile import _disable_dynamo
 
+from dsnet_plugin.classes import declare_classes, restore_classes
 from dsnet_plugin.config import DisentangleConfig
-from dsnet_plugin.errors import ShapeError, WrapError
+from dsnet_plugin.copying import by_value, copy_of
+from dsnet_plugin.digests import digests_without
+from dsnet_plugin.errors import WrapError
 from dsnet_plugin.head import DisentangleHead
-from dsnet_plugin.locate import Location, locate, set_module
-from dsnet_plugin.neutral_pass import neutral_pass
-from dsnet_plugin.slot import HeadBehind, HeadSlot, StrippedHead
+from dsnet_plugin.locate import BY_TREE, Location, confirm, locate
+from dsnet_plugin.neutral_pass import keep_statistics, neutral_pass
+from dsnet_plugin.slot import Call, Features, HeadSlot, Objective, StrippedHead, ask
+from dsnet_plugin.stripped import record_head
+from dsnet_plugin.task import Criterion, criterion_of
+from dsnet_plugin.wrapping.inputs import inputs_of, shown_signature
+from dsnet_plugin.wrapping.placing import bare, place
+from dsnet_plugin.wrapping.replace import put
+from dsnet_plugin.wrapping.status import Status
 
-
-@dataclass(frozen=True)
-class Status:
-    """Where a head stands and what it costs; ``training_only`` are the parameters that ``strip`` leaves out."""
-
-    model: str
-    head: str
-    in_features: int
-    num_classes: int
-    parameters: int
-    training_only: int
-    weights: dict[str, float]
-
-    def __str__(self) -> str:
-        """Four lines for a person."""
-        weights = ", ".join(f"{name} {value:g}" for name, value in self.weights.items())
-        return (
-            f"{self.model}: DisentangleHead in the place of {self.head}\n"
-            f"{self.in_features} features to {self.num_classes} classes\n"
-            f"{self.parameters:,} parameters, {self.parameters - self.training_only:,} in inference\n"
-            f"loss weights: {weights}"
-        )
+log = logging.getLogger("dsnet_plugin")
+_confirming = threading.Lock()
 
 
 class WrappedModel(nn.Module):
@@ -58,7 +48,11 @@ class WrappedModel(nn.Module):
         # In tuples, so that neither the slot is registered twice nor the old classifiers at all.
         self._slot = (slot,)
         self._replaced = (dict(replaced),)
+        self._said = declare_classes(bare(model), location.names, location.num_classes, slot.head.num_classes)
+        self._inputs = inputs_of(bare(model))
+        self._unconfirmed = (location,) if location.told_by == BY_TREE else ()
         self.training = model.training
+        self.base_digests = digests_without(self, slot)  # tells at saving which parameters the base does not have
 
     @property
     def head(self) -> DisentangleHead:
@@ -78,29 +72,34 @@ class WrappedModel(nn.Module):
     def forward(
         self,
         *args: Any,
-        labels: Tensor | None = None,
+        labels: Any = None,
         neutral: Any = None,
         neutral_index: Tensor | None = None,
         neutral_mask: Tensor | None = None,
         neutral_features: Tensor | None = None,
+        return_objective: bool = False,
         **kwargs: Any,
     ) -> Any:
         """The model's own output; with labels the whole objective (eq. 10), both passes in this one call.
 
         Args:
             args: the model's inputs.
-            labels: class indices, shape (N,).
-            neutral: inputs of neutral utterances of the same speakers, a tensor or a dict of keyword arguments: N rows,
-                or K distinct ones with ``neutral_index``. ``neutral_<input>=`` for each of the model's inputs says the
-                same, as a table's columns can.
+            labels: class indices, shape (N,); or what the criterion takes.
+            neutral: inputs of neutral utterances of the same speakers, a tensor, a tuple of positional arguments or a dict
+                of keyword arguments: N rows, or K distinct ones with ``neutral_index``. ``neutral_<input>=`` for each of
+                the model's inputs says the same, as a table's columns can.
             neutral_index: see :meth:`DisentangleHead.forward`.
             neutral_mask: see :meth:`DisentangleHead.forward`.
             neutral_features: features of the neutral utterances, in place of ``neutral``, shape (N or K, D).
+            return_objective: gives a pair, the model's own output and the head's :class:`DisentangleOutput`, with labels or
+                without. For a loop that computes the task's loss itself, ``criterion(output, y) + objective.loss``; and
+                where a model has other outputs, or the single losses, z_er and z_ei are wanted.
             kwargs: the model's inputs.
 
         Returns:
             Without labels what the model returns. With labels a :class:`DisentangleOutput`, or where the model returns a
-            dict-like output with a ``loss`` (transformers), that output with the loss first.
+            dict-like output with a ``loss`` (transformers), that output with the loss first. With ``return_objective`` the
+            pair ``(output, objective)``.
 
         Raises:
             ShapeError: see :meth:`DisentangleHead.forward`.
@@ -109,44 +108,57 @@ class WrappedModel(nn.Module):
                 classifier.
         """
         columns = {name[len("neutral_") :]: kwargs.pop(name) for name in list(kwargs) if name.startswith("neutral_")}
-        if labels is None:
+        args, labels = self._inputs.take_labels(args, labels)
+        if labels is None and not return_objective:
             if self.training and (columns or neutral is not None or neutral_features is not None):
                 raise WrapError(
                     "neutral inputs and no labels in training: the objective would be left out; pass labels= (a Trainer "
-                    "keeps them back for label smoothing or a compute_loss_func of its own: use neither)"
+                    "keeps them back for label smoothing or a compute_loss_func of its own: give wrap() a criterion= "
+                    "instead), or return_objective=True to compute the task's loss yourself"
                 )
+            self._confirm(args, kwargs)
             return self.model(*args, **kwargs)
         if (neutral is not None) + (neutral_features is not None) + bool(columns) > 1:
             raise WrapError(
                 "neutral inputs are given twice: expected one of neutral, neutral_features, neutral_<input>"
             )
-        neutral = columns or neutral
-        if neutral is not None:
-            own_args, own_kwargs = ((), neutral) if isinstance(neutral, Mapping) else ((neutral,), {})
-            neutral_features = neutral_pass(self.model, lambda: self._ask(own_args, own_kwargs, {})[1])
-        request = {
-            "labels": labels,
-            "neutral": neutral_features,
-            "neutral_index": neutral_index,
-            "neutral_mask": neutral_mask,
-        }
-        output, answer = self._ask(args, kwargs, request)
+        if neutral_index is not None and getattr(self, "_is_replica", False):
+            raise WrapError(
+                "DataParallel deals out the references apart from the neutral_index into them: use DistributedDataParallel "
+                "(torchrun), or give one reference a row of the batch"
+            )
+        args, kwargs = self._inputs.give_labels(args, kwargs, labels)
+        self._confirm(args, kwargs)
+        if columns or neutral is not None:
+            inputs = ((), columns) if columns else self._inputs.call(neutral)
+            inputs = self._inputs.give_neutral_labels(*inputs, labels)
+            neutral_features = neutral_pass(self.model, lambda: self._ask(Features(), *inputs)[1])
+        objective = Objective(
+            labels=labels,
+            neutral=neutral_features,
+            neutral_index=neutral_index,
+            neutral_mask=neutral_mask,
+            return_objective=True,
+        )
+        output, answer = self._ask(objective, args, kwargs)
+        keep_statistics(self.model, objective.h)
+        if return_objective:
+            return output, answer
         if isinstance(output, Mapping) and hasattr(output, "loss"):
             return type(output)(**{**output, "loss": answer.loss})
         return answer
 
-    def _ask(self, args: Any, kwargs: Mapping[str, Any], request: dict[str, Any]) -> Any:
-        """Runs the model with a request to its slot; returns the model's output and the slot's answer."""
-        slot = self._slot[0]
-        slot.request, slot.answer = request, None
-        try:
-            output = self.model(*args, **kwargs)
-            answer = slot.answer
-        finally:  # what is kept would outlive its graph, and break deepcopy
-            slot.request = slot.answer = None
-        if answer is None:
+    def _ask(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+        """Runs the model with a call for its slot; returns the model's output and the call's answer."""
+        output = ask(self.model, call, args, kwargs)
+        if call.answer is None:
             raise WrapError(f"{type(self.model).__name__} did not call {self.location.name} in this forward pass")
-        return output, answer
+        return output, call.answer
+
+    def _confirm(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Looks, once, whether a place that the module tree told gives what the model returns."""
+        if self._unconfirmed:
+            _confirm(self, args, kwargs)
 
     def status(self) -> Status:
         """Where the head stands, its widths, parameters with and without the training-only parts, loss weights."""
@@ -154,10 +166,14 @@ class WrappedModel(nn.Module):
         return Status(
             model=type(self.model).__name__,
             head=self.location.name,
+            told_by=self.location.told_by,
+            alternatives=self.location.alternatives,
             in_features=head.in_features,
             num_classes=head.num_classes,
             parameters=sum(p.numel() for p in self.parameters()),
-            training_only=sum(p.numel() for part in (head.p_ei, head.restorer) for p in part.parameters()),
+            training_only=sum(
+                p.numel() for part in (head.p_ei, head.restorer, head.task_loss) for p in part.parameters()
+            ),
             weights={"orthogonality": config.alpha, "reconstruction": config.beta, "calibration": config.gamma},
         )
 
@@ -166,17 +182,35 @@ class WrappedModel(nn.Module):
 
         The copy returns what the model returned; in training mode it raises :class:`WrapError`.
         """
-        model = copy.deepcopy(self)
-        _put(model.model, model._slot[0], StrippedHead(model.head))
-        return model.model.eval()
+        return copy_of(self).strip_in_place()
+
+    def strip_in_place(self) -> nn.Module:
+        """The model itself, stripped; this one is of no use after. For :func:`~dsnet_plugin.stripped.load_stripped`."""
+        slot, name = self._slot[0], self.location.names[0]
+        stripped = StrippedHead(slot)
+        record_head(self.model, name, self.head, stripped, self._replaced[0][name])
+        put(self.model, slot, stripped)
+        return self.model.eval()
 
     def unwrap(self) -> nn.Module:
         """The original model, with its classifier back in place and all else as trained; this one is of no use after."""
-        model: nn.Module = self.model.backbone if isinstance(self.model, HeadBehind) else self.model
+        model = bare(self.model)
         like = next(self.head.parameters())
         for name, module in self._replaced[0].items():
-            set_module(model, name, module.to(like.device, like.dtype).train(self.training))
+            put(model, model.get_submodule(name), module.to(like.device, like.dtype).train(self.training))
+        restore_classes(self._said)
         return model
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "WrappedModel":
+        """A copy of its own; what modules keep of a forward pass is copied by value."""
+        memo |= {key: value for key, value in by_value(self).items() if key not in memo}
+        memo[id(self)] = twin = type(self).__new__(type(self))
+        twin.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return twin
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """What pickle keeps: the model, from which the class is made again, and the state."""
+        return _blank, (self.model,), self.__dict__
 
     def save_pretrained(self, folder: Any) -> None:
         """See :func:`dsnet_plugin.save_pretrained`."""
@@ -191,6 +225,7 @@ def wrap(
     head: str | None = None,
     example: Any = None,
     config: DisentangleConfig | None = None,
+    criterion: Criterion | None = None,
 ) -> WrappedModel:
     """Turns the classifier of a model into a :class:`DisentangleHead`, in place.
 
@@ -198,15 +233,20 @@ def wrap(
         model: a timm model, one of transformers' classification classes, or any module.
         num_classes: the number of emotions; None keeps the classifier's.
         head: the classifier's dotted name, where it is not found without.
-        example: one input (a tensor, or a dict of keyword arguments) for a dry run that finds the classifier.
+        example: one input (a tensor, a tuple of positional arguments, or a dict of keyword arguments) for a dry run that
+            finds the classifier. Without, and with ``num_classes``, the module tree tells it, one line of the log says
+            which it is, and the first forward pass confirms it or raises :class:`HeadNotFoundError`.
         config: loss variants, weights and widths; None is the paper's.
+        criterion: the task's loss, see :class:`DisentangleHead`; None is cross-entropy, or what a transformers model's
+            ``config.problem_type`` says.
 
     Returns:
         The wrapped model. Its new modules have the device, dtype and mode of the classifier.
 
     Raises:
         HeadNotFoundError: the classifier cannot be told; the candidates are named. The model is then as it was.
-        WrapError: the model is wrapped already.
+        WrapError: the model is wrapped already, has no forward, or keeps a part of the classifier elsewhere, too.
+        ConfigError: features so wide that the head would not fit, see ``narrow_to`` in :class:`DisentangleConfig`.
 
     Example:
         >>> import torch
@@ -219,8 +259,13 @@ def wrap(
     """
     if isinstance(model, WrappedModel) or any(isinstance(module, HeadSlot) for module in model.modules()):
         raise WrapError("this model is wrapped already; unwrap() gives the original back")
+    inputs_of(model)
     location = locate(model, head, example, num_classes)
-    return attach(model, DisentangleHead(location.in_features, num_classes or location.num_classes, config), location)
+    widths = location.in_features, num_classes or location.num_classes
+    wrapped = attach(model, DisentangleHead(*widths, config, criterion or criterion_of(model)), location)
+    if location.told_by == BY_TREE:
+        log.warning("%s", str(wrapped.status()).partition("\n")[0])
+    return wrapped
 
 
 def attach(model: nn.Module, head: DisentangleHead, location: Location | str) -> WrappedModel:
@@ -236,54 +281,36 @@ def attach(model: nn.Module, head: DisentangleHead, location: Location | str) ->
         ShapeError: the head has another width than the features.
     """
     location = locate(model, head=location) if isinstance(location, str) else location
-    if head.in_features != location.in_features:
-        raise ShapeError(
-            f"the head takes {head.in_features} features and {location.name} is given {location.in_features}; "
-            f"expected DisentangleHead(in_features={location.in_features}, ...)"
-        )
-    # A place in another model is refused before anything is touched. What goes into several classifiers may be joined.
-    widths = [locate(model, head=name).in_features for name in location.names]
-    if {*widths} != {head.in_features} and not (location.behind and sum(widths) == head.in_features):
-        raise ShapeError(
-            f"the head takes {head.in_features} features and {location.name} of this {type(model).__name__} is given "
-            f"{' and '.join(map(str, widths))}"
-        )
-    wrapper = _with_signature(model)
-    replaced = {name: model.get_submodule(name) for name in location.names}
-    like = next(parameter for module in replaced.values() for parameter in module.parameters())
-    slot = HeadSlot(head.to(like.device, like.dtype).train(model.training)).train(model.training)
-    if location.behind:
-        for module in replaced.values():
-            _put(model, module, nn.Identity())
-        model = HeadBehind(model, slot).train(model.training)
-    else:
-        _put(model, replaced[location.names[0]], slot)
-    return wrapper(model, slot, location, replaced)
+    kind = _class_for(model)
+    model, slot, replaced = place(model, head, location)
+    return kind(model, slot, location, replaced)
 
 
-def _with_signature(model: nn.Module) -> type[WrappedModel]:
+@_disable_dynamo
+def _confirm(wrapped: WrappedModel, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    if getattr(wrapped, "_is_replica", False):
+        raise WrapError(
+            f"{wrapped.location.name} is taken for the classifier until a first forward pass confirms it, which no replica of "
+            "DataParallel can do: run the model once before, or give wrap() an example= or head="
+        )
+    with _confirming:  # other threads wait here
+        for location in wrapped._unconfirmed:
+            confirm(wrapped.model, location, wrapped._slot[0], args, kwargs)
+        wrapped._unconfirmed = ()
+
+
+def _blank(model: nn.Module) -> WrappedModel:
+    """An empty wrapped model, for pickle to fill."""
+    kind = _class_for(bare(model))
+    return kind.__new__(kind)
+
+
+def _class_for(model: nn.Module) -> type[WrappedModel]:
     """A class whose ``forward`` shows the model's parameters and the new ones: a Trainer keeps the columns it finds."""
-    kind, keyword = inspect.Parameter, inspect.Parameter.KEYWORD_ONLY
-    theirs = [p for p in inspect.signature(model.forward).parameters.values() if p.name not in ("self", "labels")]
-    plain = [p for p in theirs if p.kind is not kind.VAR_KEYWORD]
-    own = [p for p in inspect.signature(WrappedModel.forward).parameters.values() if p.kind is keyword]
-    columns = [kind(f"neutral_{p.name}", keyword, default=None) for p in plain if p.kind is not kind.VAR_POSITIONAL]
-    rest = [p for p in theirs if p.kind is kind.VAR_KEYWORD]
-    known = {p.name for p in (*plain, *own)}
-    shown = [*plain, *own, *(p for p in columns if p.name not in known), *rest]
 
     def forward(self: WrappedModel, *args: Any, **kwargs: Any) -> Any:
         return WrappedModel.forward(self, *args, **kwargs)
 
     forward.__doc__ = WrappedModel.forward.__doc__
-    me = kind("self", kind.POSITIONAL_OR_KEYWORD)
-    shown.sort(key=lambda p: p.kind)
-    forward.__signature__ = inspect.Signature([me, *shown])  # type: ignore[attr-defined]
+    forward.__signature__ = shown_signature(model, WrappedModel.forward)  # type: ignore[attr-defined]
     return type(WrappedModel.__name__, (WrappedModel,), {"forward": forward, "__module__": __name__})
-
-
-def _put(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
-    """Puts a module in another one's place, under each of the names that it has."""
-    for name, module in list(model.named_modules(remove_duplicate=False)):
-        if module is old:
-            set_module(model, name, new)

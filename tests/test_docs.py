@@ -237,7 +237,7 @@ def test_every_message_of_the_plug_in_and_of_the_encoders_is_explained():
     assert not missing, "\n".join(missing)
 
 
-@pytest.mark.parametrize("page", ["choosing.md"])
+@pytest.mark.parametrize("page", ["choosing.md", "tasks.md"])
 def test_examples_give_what_the_page_says(page):
     blocks = re.findall(r"^```pycon\n(.+?)^```$", (DOCS / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     examples = doctest.DocTestParser().get_doctest("\n".join(blocks), {}, page, page, 0)

@@ -13,6 +13,7 @@ from benchmarks.commands.predict import predict
 from benchmarks.commands.report import report
 from benchmarks.commands.speed import speed
 from benchmarks.commands.train import train
+from benchmarks.output.printable import printable
 from dsnet_plugin import DSNetError
 
 app = typer.Typer(
@@ -48,10 +49,13 @@ def run_app() -> int:
     try:
         app(prog_name="dsnet")
     except DSNetError as error:
-        print(f"dsnet: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"dsnet: {printable(' '.join(str(error).split()))}", file=sys.stderr)
         return 2
     except OSError as error:  # a full disk, a folder that may not be written
-        print(f"dsnet: {error}; what is finished is on disk, and the same command continues", file=sys.stderr)
+        print(
+            f"dsnet: {printable(str(error))}; what is finished is on disk, and the same command continues",
+            file=sys.stderr,
+        )
         return 2
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else 1

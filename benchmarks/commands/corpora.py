@@ -7,12 +7,13 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from benchmarks.commands.corpus_options import CorpusRoot, Correlation, corpus_spec
-from benchmarks.corpora import CORPORA
+from benchmarks.commands.corpus_options import CorpusRoot, Correlation, LabelWords, corpus_spec
+from benchmarks.corpora import CORPORA, Corpus
 from benchmarks.corpora.cards import corpus_card, corpus_report, corpus_summary, known_corpora
 from benchmarks.corpora.sources import SOURCES
 from benchmarks.errors import CorpusError, FetchError
 from benchmarks.grid.plan import open_corpus
+from benchmarks.output.printable import printable_lines
 
 
 class _ShowUnlessNamed(TyperGroup):
@@ -44,10 +45,18 @@ def show(
     name: Annotated[str | None, typer.Argument(help="One of the names that 'dsnet corpora' lists.")] = None,
     root: CorpusRoot = None,
     correlation: Correlation = None,
+    words: LabelWords = None,
+    shortcuts: Annotated[
+        bool, typer.Option("--shortcuts", help="Whether duration, level, silence or text alone tell the class.")
+    ] = False,
 ) -> None:
     """Lists corpora, or what a folder holds.
 
-    The word 'show' may be left out. With a name, says what is expected of that corpus; with --root too, what was found there, and every problem.
+    The word 'show' may be left out. With a name, says what is expected of that corpus; with --root too, what was found
+    there: counts, durations, rates, silence, and every problem. The status is 2 where nothing can be used.
+
+    A manifest is a CSV file with the columns path, speaker and label, and if wanted key, sex, session, text, start and end.
+    Relative paths start at the file's folder; start and end, in seconds, make a row a part of its file.
 
     \b
     Example:
@@ -60,7 +69,23 @@ def show(
     elif root is None and name in CORPORA and name != "synthetic":
         typer.echo(corpus_card(CORPORA[name]))
     else:
-        typer.echo(corpus_report(open_corpus(corpus_spec(name, root, correlation))))
+        corpus = open_corpus(corpus_spec(name, root, correlation, words))
+        typer.echo(corpus_report(corpus))
+        if not corpus.utterances:
+            raise CorpusError(f"nothing in {corpus.root} can be used; the lines above say why")
+        _describe(corpus, shortcuts)
+
+
+def _describe(corpus: Corpus, shortcuts: bool) -> None:
+    """Prints what the recordings are like and, if asked, what beside the voice tells the class."""
+    from benchmarks.data.recordings import describe_recordings, recordings_report  # torch and scikit-learn
+
+    recordings = describe_recordings(corpus.utterances)
+    typer.echo(f"\n{printable_lines(recordings_report(recordings, corpus.utterances))}")
+    if shortcuts:
+        from benchmarks.data.shortcuts import find_shortcuts, shortcuts_report
+
+        typer.echo(f"\n{shortcuts_report(find_shortcuts(corpus.utterances, recordings))}")
 
 
 @app.command()

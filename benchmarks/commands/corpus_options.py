@@ -1,5 +1,6 @@
 """The options that name a corpus, and what they say of it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,9 @@ from benchmarks.grid.spec import CorpusSpec
 
 CorpusRoot = Annotated[
     Path | None,
-    typer.Option(help="The corpus' folder; for 'manifest' a CSV file; 'synthetic' makes its own where none is given."),
+    typer.Option(
+        help="The corpus' folder; for 'manifest' a CSV file with the columns path, speaker, label; 'synthetic' makes its own where none is given."
+    ),
 ]
 Correlation = Annotated[
     float | None,
@@ -19,13 +22,23 @@ Correlation = Annotated[
         help="Synthetic corpus alone: how strongly emotion goes with speaker, from 0 to below 1.  [default: 0.5]"
     ),
 ]
+LabelWords = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map",
+        metavar="WORD=LABEL",
+        help="Manifest alone: what a word of its column 'label' means, as gioia=happy; may be given many times.",
+    ),
+]
 
 
-def corpus_spec(name: str, root: Path | None, correlation: float | None) -> CorpusSpec:
+def corpus_spec(
+    name: str, root: Path | None, correlation: float | None, words: Sequence[str] | None = None
+) -> CorpusSpec:
     """The corpus that the options name.
 
     Raises:
-        CorpusError: a known corpus without its root, or a correlation for a real corpus.
+        CorpusError: a known corpus without its root, a correlation for a real corpus, or a word with two meanings.
     """
     if name != "synthetic" and correlation is not None:
         raise CorpusError(f"--correlation goes with --corpus synthetic alone, not with {name}")
@@ -33,4 +46,10 @@ def corpus_spec(name: str, root: Path | None, correlation: float | None) -> Corp
         raise CorpusError(
             f"--corpus {name} needs --root with its folder; 'dsnet corpora {name}' says what is expected in it"
         )
-    return CorpusSpec(name, name, root, () if correlation is None else (("correlation", correlation),))
+    meanings: dict[str, str] = {}
+    for entry in words or ():
+        word, sign, label = entry.partition("=")
+        if not sign or meanings.setdefault(word, label) != label:
+            raise CorpusError(f"--map {entry}: expected WORD=LABEL, each word once, as in --map gioia=happy")
+    options = () if correlation is None else (("correlation", correlation),)
+    return CorpusSpec(name, name, root, options, tuple(sorted(meanings.items())))

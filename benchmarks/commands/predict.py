@@ -1,16 +1,20 @@
 """``dsnet predict``: the emotion of audio files."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from benchmarks.data.features import read_audio
-from benchmarks.deploy.recogniser import Recogniser, missing_band, most_probable
-from benchmarks.errors import AudioError, RunError
+from benchmarks.data.audio import audio_blocks, read_audio
+from benchmarks.deploy.recogniser import Recogniser, missing_band
+from benchmarks.deploy.timeline import Answer, listen, most_probable, write_timeline
+from benchmarks.errors import RunError
 from benchmarks.output.formats import terminal
+from benchmarks.output.printable import printable
 from benchmarks.output.table import Table
+from dsnet_plugin import DSNetError
 
 
 def predict(
@@ -20,11 +24,21 @@ def predict(
         Path | None,
         typer.Option(help="A neutral recording of the speaker of all FILES, for a method that needs one (dsc)."),
     ] = None,
+    window: Annotated[
+        float | None, typer.Option(help="Seconds that are heard at once.  [default: as many as in training]")
+    ] = None,
+    hop: Annotated[
+        float | None, typer.Option(help="Seconds from window to window of a longer file.  [default: half a window]")
+    ] = None,
+    timeline: Annotated[
+        Path | None, typer.Option(help="A folder for a CSV file and a picture of each file with several windows.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON list instead of a table.")] = False,
 ) -> None:
     """Tells the emotion of audio files.
 
-    Files that cannot be read are named on standard error; the others are predicted all the same, and the status is 2.
+    A file that is longer than the model hears is heard window by window; its row is the mean of them. Files that cannot be
+    read are named on standard error; the others are predicted all the same, and the status is 2.
 
     \b
     Example:
@@ -37,25 +51,75 @@ def predict(
         )
     if neutral is not None and not recogniser.needs_neutral:
         raise RunError(f"--neutral {neutral}: {recogniser.name} takes no neutral recording; leave the option out")
-    beside = None if neutral is None else read_audio(neutral)
-    predictions: list[dict[str, Any]] = []
+    window, hop = _checked(window, hop, recogniser.seconds)
+    beside = None if neutral is None else read_audio(neutral, recogniser.seconds)
+    answers: dict[Path, Answer] = {}
     broken = []
-    for file in files:
+    for file in dict.fromkeys(files):
         try:
-            waveform = read_audio(file)
-        except AudioError as error:
+            answers[file] = listen(audio_blocks(file), partial(recogniser.probabilities, neutral=beside), window, hop)
+            _remark(file, answers[file])
+        except DSNetError as error:
             broken.append(str(error))
-            continue
-        if remark := missing_band(file):
-            typer.echo(f"dsnet: {file}: {remark}", err=True)
-        found = recogniser.probabilities(waveform, beside)
-        predictions.append({"file": str(file), "emotion": most_probable(found), "probabilities": found})
+    if timeline is not None:
+        _write(answers, recogniser.classes, timeline)
     if as_json:
-        typer.echo(json.dumps(predictions, indent=2))
-    elif predictions:
-        rows = [[p["file"], p["emotion"], *(f"{v:.3f}" for v in p["probabilities"].values())] for p in predictions]
+        typer.echo(json.dumps([{"file": str(file), **answer.record()} for file, answer in answers.items()], indent=2))
+    elif answers:
+        rows = [[printable(file), *_row(answer, recogniser.classes)] for file, answer in answers.items()]
         typer.echo(terminal(Table(["file", "emotion", *recogniser.classes], rows, left=2)))
     for line in broken:
-        typer.echo(f"dsnet: {line}", err=True)
+        typer.echo(f"dsnet: {printable(line)}", err=True)
     if broken:
         raise typer.Exit(2)
+
+
+def _checked(window: float | None, hop: float | None, heard: float) -> tuple[float, float]:
+    """Window and hop in seconds.
+
+    Raises:
+        RunError: a window that the model does not hear, or a hop that leaves out a part of the file.
+    """
+    window = heard if window is None else window
+    if not 0.025 <= window <= heard:
+        raise RunError(
+            f"--window {window:g}: expected 0.025 to {heard:g} seconds, which is what this model hears at once"
+        )
+    hop = window / 2 if hop is None else hop
+    if not 0.01 <= hop <= window:
+        raise RunError(
+            f"--hop {hop:g}: expected 0.01 to {window:g} seconds, so that nothing between windows is left out"
+        )
+    return window, hop
+
+
+def _remark(file: Path, answer: Answer) -> None:
+    """Says on standard error what of a file was heard, and how."""
+    remarks = [missing_band(file)]
+    if len(answer.moments) > 1:
+        length = answer.moments[0].end
+        remarks.append(
+            f"{answer.seconds:.2f} s, heard in {len(answer.moments)} windows of {length:.2f} s every {answer.hop:.2f} s; the "
+            "row is their mean, --timeline FOLDER writes them"
+        )
+    if answer.no_speech:
+        remarks.append(f"no speech: {answer.no_speech}")
+    for remark in filter(None, remarks):
+        typer.echo(f"dsnet: {printable(file)}: {remark}", err=True)
+
+
+def _row(answer: Answer, classes: list[str]) -> list[str]:
+    probabilities = answer.probabilities
+    if probabilities is None:
+        return ["no speech", *("-" for _ in classes)]
+    return [most_probable(probabilities), *(f"{probabilities[name]:.3f}" for name in classes)]
+
+
+def _write(answers: dict[Path, Answer], classes: list[str], folder: Path) -> None:
+    """Writes the timelines under the files' names, numbered where two files have one name."""
+    taken: dict[str, Any] = {}
+    for file, answer in answers.items():
+        if len(answer.moments) > 1:
+            number = taken[file.stem] = taken.get(file.stem, 0) + 1
+            stem = folder / (file.stem if number == 1 else f"{file.stem}-{number}")
+            write_timeline(answer, classes, stem, printable(file.name))

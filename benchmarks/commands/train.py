@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.commands.choices import Backbone, Device, Jobs, MissingNeutral, Precision
-from benchmarks.commands.corpus_options import CorpusRoot, Correlation, corpus_spec
+from benchmarks.commands.corpus_options import CorpusRoot, Correlation, LabelWords, corpus_spec
 from benchmarks.commands.grid_run import compute_and_tell
 from benchmarks.grid.spec import one_corpus
 from benchmarks.methods import METHODS
@@ -37,6 +37,7 @@ def train(
         bool, typer.Option(help="Go on without missing or unreadable files; says how many.")
     ] = False,
     correlation: Correlation = None,
+    words: LabelWords = None,
     jobs: Jobs = 1,
     out: Annotated[Path | None, typer.Option(help="Results, checkpoints, curves.  [default: runs/CORPUS]")] = None,
 ) -> None:
@@ -50,7 +51,7 @@ def train(
     Example:
       dsnet train --corpus ravdess --root ~/data/ravdess --method baseline,dsnet --folds 0 --epochs 3
     """
-    spec = corpus_spec(corpus, root, correlation)
+    spec = corpus_spec(corpus, root, correlation, words)
     settings = {
         "epochs": epochs,
         "max_frames": max_frames,

@@ -2,6 +2,7 @@
 
 from benchmarks.corpora import CORPORA, EMOTIONS, Corpus, CorpusInfo
 from benchmarks.output.formats import terminal
+from benchmarks.output.printable import printable, printable_lines
 from benchmarks.output.table import Table
 
 _SHOWN = 5
@@ -32,6 +33,8 @@ def corpus_card(info: CorpusInfo) -> str:
         lines.append(f"expected: {sum(info.counts.values()):,} utterances ({counts}), {info.speakers} speakers")
     if info.notes:
         lines.append(f"notes: {info.notes}")
+    if info.warning:
+        lines.append(f"WARNING: {info.warning}")
     return "\n".join(lines)
 
 
@@ -56,8 +59,12 @@ def corpus_report(corpus: Corpus) -> str:
     if report.skipped:
         labels = ", ".join(f"{label} {count:,}" for label, count in sorted(report.skipped.items()))
         lines.append(f"skipped by label: {report.skipped.total():,} ({labels})")
+    lines += [f"WARNING: {info.warning}"] if info.warning else []
+    lines += [f"note: {remark}" for remark in report.remarks]
+    looked = corpus.root.absolute().parent if corpus.root.is_file() else corpus.root.absolute()
     kinds = {
-        "missing": report.missing,
+        f"missing (looked for in {looked})": report.missing,
+        "links to what is not there (was the data set fetched?)": report.dangling,
         "unreadable": [f"{name} ({reason})" for name, reason in report.unreadable.items()],
         "Git LFS pointers instead of audio (run git lfs pull)": report.pointers,
         "below 16,000 Hz, resampled": [f"{name} ({rate:,} Hz)" for name, rate in report.low_rate.items()],
@@ -67,8 +74,9 @@ def corpus_report(corpus: Corpus) -> str:
     for kind, names in kinds.items():
         if names:
             more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
-            lines.append(f"{kind}: {len(names):,}: {', '.join(names[:_SHOWN])}{more}")
-    return "\n".join(lines)
+            shown = ", ".join(map(printable, names[:_SHOWN]))
+            lines.append(f"{kind}: {len(names):,}: {shown}{more}")
+    return printable_lines("\n".join(lines))
 
 
 def speakers_table(corpus: Corpus) -> str:

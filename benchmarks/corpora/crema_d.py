@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 
-from benchmarks.corpora.base import SEXES, AudioFiles, CorpusInfo, Report, Utterance, read_table
+from benchmarks.corpora.audio_files import AudioFiles
+from benchmarks.corpora.base import CorpusInfo, Report, Utterance
+from benchmarks.corpora.label_files import SEXES, read_table
 
 INFO = CorpusInfo(
     name="crema-d",
@@ -36,6 +38,7 @@ def utterances(files: AudioFiles, report: Report) -> Iterator[Utterance]:
     sexes: dict[str, str | None] = {}
     for document in files.documents(r"VideoDemographics\.csv")[:1]:  # further ones are copies
         sexes = {row["actorid"]: SEXES.get(row["sex"].lower()) for _, row in read_table(document, ("actorid", "sex"))}
-    for match, path in files.matching(rf"(1\d{{3}})_[A-Z]{{3}}_({'|'.join(_EMOTIONS)})_(?:LO|MD|HI|XX?)", report):
-        actor, emotion = match.groups()
-        yield Utterance(match[0], path, actor, _EMOTIONS[emotion], sexes.get(actor))
+    for match, path in files.matching(rf"1\d{{3}}_[A-Z]{{3}}_({'|'.join(_EMOTIONS)})_(?:LO|MD|HI|XX?)", report):
+        key = match[0].upper()
+        actor, sentence, emotion, _ = key.split("_")
+        yield Utterance(key, path, actor, _EMOTIONS[emotion], sexes.get(actor), text=sentence)

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from benchmarks.corpora.base import AudioFiles, CorpusInfo, Report, Utterance
+from benchmarks.corpora.audio_files import AudioFiles
+from benchmarks.corpora.base import CorpusInfo, Report, Utterance
 
 INFO = CorpusInfo(
     name="emodb",
@@ -29,6 +30,7 @@ _MEN = frozenset({"03", "10", "11", "12", "15"})
 
 def utterances(files: AudioFiles, report: Report) -> Iterator[Utterance]:
     """Speaker, sentence, the German word's first letter for the emotion, take."""
-    for match, path in files.matching(r"(03|08|09|1[0-6])[ab]\d\d([WLEAFTN])[a-z]", report):
-        speaker, emotion = match.groups()
-        yield Utterance(match[0], path, speaker, _EMOTIONS[emotion], "M" if speaker in _MEN else "F")
+    for match, path in files.matching(r"(03|08|09|1[0-6])([ab]\d\d)([WLEAFTN])([a-z])", report):
+        speaker, sentence, emotion, take = match[1], match[2].lower(), match[3].upper(), match[4].lower()
+        key, sex = speaker + sentence + emotion + take, "M" if speaker in _MEN else "F"
+        yield Utterance(key, path, speaker, _EMOTIONS[emotion], sex, text=sentence)

@@ -1,8 +1,10 @@
 """ESD: ten Mandarin and ten English speakers, parallel sentences (Zhou et al., Speech Communication 2022)."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
-from benchmarks.corpora.base import AudioFiles, CorpusInfo, Report, Utterance
+from benchmarks.corpora.audio_files import AudioFiles
+from benchmarks.corpora.base import CorpusInfo, Report, Utterance
 
 INFO = CorpusInfo(
     name="esd",
@@ -21,10 +23,11 @@ _EMOTIONS = {"angry": "angry", "happy": "happy", "neutral": "neutral", "sad": "s
 
 def utterances(files: AudioFiles, report: Report) -> Iterator[Utterance]:
     """Speaker and number in the name; the emotion is the nearest folder around the file that is named after one."""
-    for match, path in files.matching(r"(00[01]\d|0020)_\d{6}", report):
-        folders = (folder.name.lower() for folder in path.parents)
+    for match, path in files.matching(r"(00[01]\d|0020)_(\d{6})", report):
+        folders = (folder.name.lower() for folder in Path(files.name(path)).parents)  # never one above the root
         emotion = next((folder for folder in folders if folder in _EMOTIONS), None)
         if emotion is None:
             report.unknown.append(files.name(path))
         else:
-            yield Utterance(match[0], path, match[1], _EMOTIONS[emotion])
+            sentence = (int(match[2]) - 1) % 350  # numbered through the emotions, 350 each
+            yield Utterance(match[0], path, match[1], _EMOTIONS[emotion], text=str(sentence))

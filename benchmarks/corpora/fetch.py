@@ -3,7 +3,7 @@
 import re
 import shutil
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 from pathlib import Path, PureWindowsPath
 from urllib.parse import quote
@@ -21,6 +21,10 @@ from benchmarks.output.files import cache_root
 from dsnet_plugin.serialization import write_bytes
 
 _POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\noid sha256:([0-9a-f]{64})\nsize \d+\n")
+
+
+_EXPANSION = 10
+"""How many times the size of its download a corpus may have on disk; recordings pack to a half or a third."""
 
 
 def fetch(name: str, to: Path | None = None, say: Callable[[str], None] = print) -> Corpus:
@@ -103,8 +107,8 @@ def _unpack(archive: Path, source: Source, to: Path) -> None:
     shutil.rmtree(beside, ignore_errors=True)
     try:
         with ZipFile(archive) as zipped:
-            zipped.extractall(beside, _members(zipped, source.members))
-    except (BadZipFile, zlib.error, EOFError) as error:
+            zipped.extractall(beside, _members(zipped, source))
+    except (BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # RuntimeError: a password, an unknown method
         archive.unlink()
         shutil.rmtree(beside, ignore_errors=True)
         raise FetchError(
@@ -117,15 +121,20 @@ def _unpack(archive: Path, source: Source, to: Path) -> None:
     shutil.rmtree(beside, ignore_errors=True)
 
 
-def _members(zipped: ZipFile, patterns: Iterable[str]) -> list[str]:
+def _members(zipped: ZipFile, source: Source) -> list[str]:
     names = zipped.namelist()
     for name in names:
         path = PureWindowsPath(name)  # knows both kinds of slashes, and drives
         if path.anchor or ".." in path.parts:
             raise BadZipFile(f"its member {name!r} would be written outside of the folder")
-    wanted = [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
+    wanted = [name for name in names if any(fnmatchcase(name, pattern) for pattern in source.members)]
     if not wanted:
-        raise BadZipFile(f"none of its {len(names)} members is like {' or '.join(patterns)}")
+        raise BadZipFile(f"none of its {len(names)} members is like {' or '.join(source.members)}")
+    size = sum(zipped.getinfo(name).file_size for name in wanted) / 1e6
+    if size > _EXPANSION * source.megabytes:
+        raise BadZipFile(
+            f"it would unpack to {size:,.0f} MB; expected no more than {_EXPANSION * source.megabytes:,} MB"
+        )
     return wanted
 
 

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 
-from benchmarks.corpora.base import AudioFiles, CorpusInfo, Report, Utterance, read_label_lines
+from benchmarks.corpora.audio_files import AudioFiles
+from benchmarks.corpora.base import CorpusInfo, Report, Utterance
+from benchmarks.corpora.label_files import read_label_lines
 
 INFO = CorpusInfo(
     name="iemocap",
@@ -48,6 +50,8 @@ def utterances(files: AudioFiles, report: Report) -> Iterator[Utterance]:
     # The release also holds each dialog in one piece, under the name of its label file.
     dialogs = {document.stem for document in documents}
     audio = files.listed((match["key"] for match, _ in lines), report, aside=dialogs)
+    if excited := sum(match["code"] == "exc" for match, _ in lines):
+        report.remarks.append(f"{excited:,} excited utterances count as happy")
     for match, label in lines:
         key, session, sex = match["key"], match["session"], match["sex"]
         yield Utterance(key, audio[key], session + sex, label, sex, session)

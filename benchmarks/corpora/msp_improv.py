@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 
-from benchmarks.corpora.base import AudioFiles, CorpusInfo, Report, Utterance, read_label_lines
+from benchmarks.corpora.audio_files import AudioFiles
+from benchmarks.corpora.base import CorpusInfo, Report, Utterance
+from benchmarks.corpora.label_files import read_label_lines
 
 INFO = CorpusInfo(
     name="msp-improv",

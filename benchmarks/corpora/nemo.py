@@ -4,7 +4,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.corpora.base import SEXES, AudioFiles, CorpusInfo, Report, Utterance, read_table
+from benchmarks.corpora.audio_files import AudioFiles
+from benchmarks.corpora.base import CorpusInfo, Report, Utterance
+from benchmarks.corpora.label_files import SEXES, read_table
 from benchmarks.errors import CorpusError
 
 INFO = CorpusInfo(
@@ -27,7 +29,7 @@ _EMOTIONS = {
     "sadness": "sad",
     "surprised": "surprised",
 }
-_NAME = rf"([A-Z]{{2}}\d)_({'|'.join(_EMOTIONS)})_\d+"
+_NAME = rf"([A-Z]{{2}}\d)_({'|'.join(_EMOTIONS)})_(\d+)"
 
 
 def utterances(files: AudioFiles, report: Report) -> Iterator[Utterance]:
@@ -41,7 +43,8 @@ def utterances(files: AudioFiles, report: Report) -> Iterator[Utterance]:
         yield from _from_table(files, report, tables[0])
         return
     for match, path in files.matching(_NAME, report):
-        yield Utterance(match[0], path, match[1], _EMOTIONS[match[2]])
+        speaker, emotion, sentence = match[1].upper(), match[2].lower(), match[3]
+        yield Utterance(f"{speaker}_{emotion}_{sentence}", path, speaker, _EMOTIONS[emotion], text=sentence)
 
 
 def _from_table(files: AudioFiles, report: Report, table: Path) -> Iterator[Utterance]:
@@ -50,9 +53,10 @@ def _from_table(files: AudioFiles, report: Report, table: Path) -> Iterator[Utte
     for number, row in rows:
         key, speaker, emotion = Path(row["file_id"]).stem, row["speaker_id"], row["emotion"]
         name = re.fullmatch(_NAME, key)
-        if name is None or name.groups() != (speaker, emotion):
+        if name is None or name.groups()[:2] != (speaker, emotion):
             raise CorpusError(
                 f"{files.name(table)}, line {number}: {key} is said to be {emotion!r} of speaker {speaker!r}, against "
                 "its name (speaker_emotion_number); get the table again from the release"
             )
-        yield Utterance(key, audio[key], speaker, _EMOTIONS[emotion], SEXES.get(row["gender"].lower()))
+        sex = SEXES.get(row["gender"].lower())
+        yield Utterance(key, audio[key], speaker, _EMOTIONS[emotion], sex, text=name[3])

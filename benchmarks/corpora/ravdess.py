@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from benchmarks.corpora.base import AudioFiles, CorpusInfo, Report, Utterance
+from benchmarks.corpora.audio_files import AudioFiles
+from benchmarks.corpora.base import CorpusInfo, Report, Utterance
 
 INFO = CorpusInfo(
     name="ravdess",
@@ -31,6 +32,7 @@ _EMOTIONS = {
 
 def utterances(files: AudioFiles, report: Report) -> Iterator[Utterance]:
     """Modality 03 (audio only), channel 01 (speech): ``MM-VC-EM-IN-ST-RE-AC``; odd actors are male."""
-    for match, path in files.matching(r"03-01-(0[1-8])-0[12]-0[12]-0[12]-(\d\d)", report):
-        emotion, actor = match.groups()
-        yield Utterance(match[0], path, actor, _EMOTIONS[emotion], "M" if int(actor) % 2 else "F")
+    for match, path in files.matching(r"03-01-(0[1-8])-0[12]-(0[12])-0[12]-(\d\d)", report):
+        emotion, statement, actor = match.groups()
+        sex = "M" if int(actor) % 2 else "F"
+        yield Utterance(match[0], path, actor, _EMOTIONS[emotion], sex, text=statement)

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.corpora.base import AudioFiles, CorpusInfo, Report, Utterance
+from benchmarks.corpora.audio_files import AudioFiles
+from benchmarks.corpora.base import CorpusInfo, Report, Utterance
 
 INFO = CorpusInfo(
     name="savee",
@@ -30,10 +31,11 @@ _EMOTIONS = {
 
 def utterances(files: AudioFiles, report: Report) -> Iterator[Utterance]:
     """Speaker by folder (``DC/a01``) or by name (``DC_a01``); the key is ``DC_a01`` in both."""
-    for match, path in files.matching(r"(DC|JE|JK|KL)_(a|d|f|h|n|sa|su)\d\d", report, key=_flat_name):
-        speaker, emotion = match.groups()
-        yield Utterance(match[0], path, speaker, _EMOTIONS[emotion], "M")
 
+    def flat_name(path: Path) -> str:
+        folder = Path(files.name(path)).parent.name  # never one above the root
+        return path.stem if "_" in path.stem else f"{folder}_{path.stem}"
 
-def _flat_name(path: Path) -> str:
-    return path.stem if "_" in path.stem else f"{path.parent.name}_{path.stem}"
+    for match, path in files.matching(r"(DC|JE|JK|KL)_(a|d|f|h|n|sa|su)\d\d", report, key=flat_name):
+        speaker, emotion = match[1].upper(), match[2].lower()
+        yield Utterance(f"{speaker}_{match[0][3:].lower()}", path, speaker, _EMOTIONS[emotion], "M")

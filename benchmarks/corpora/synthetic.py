@@ -18,7 +18,8 @@ from scipy import fft, signal
 from scipy.interpolate import PchipInterpolator
 
 from backbones import SAMPLE_RATE
-from benchmarks.corpora.base import EMOTIONS, AudioFiles, CorpusInfo, Report, Utterance
+from benchmarks.corpora.audio_files import AudioFiles
+from benchmarks.corpora.base import EMOTIONS, CorpusInfo, Report, Utterance
 from benchmarks.errors import CorpusError
 from benchmarks.output.files import cache_root
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from benchmarks.corpora.base import AudioFiles, CorpusInfo, Report, Utterance
+from benchmarks.corpora.audio_files import AudioFiles
+from benchmarks.corpora.base import CorpusInfo, Report, Utterance
 
 INFO = CorpusInfo(
     name="tess",
@@ -32,6 +33,8 @@ _EMOTIONS = {
 
 def utterances(files: AudioFiles, report: Report) -> Iterator[Utterance]:
     """Speaker (older or younger female), word, emotion; ``ps`` is pleasant surprise; case differs among copies."""
-    for match, path in files.matching(rf"(?i:(OAF?|YAF)_[a-z-]+_({'|'.join(_EMOTIONS)}))", report):
-        speaker = match[1].upper()
-        yield Utterance(match[0], path, "OAF" if speaker == "OA" else speaker, _EMOTIONS[match[2].lower()], "F")
+    for match, path in files.matching(rf"(OAF?|YAF)_([a-z-]+)_({'|'.join(_EMOTIONS)})", report):
+        speaker, word = match[1].upper(), match[2].lower()
+        key = f"{speaker}_{word}_{match[3].lower()}"
+        speaker = "OAF" if speaker == "OA" else speaker
+        yield Utterance(key, path, speaker, _EMOTIONS[match[3].lower()], "F", text=word)

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from benchmarks.corpora.base import AudioFiles, CorpusInfo, Report, Utterance
+from benchmarks.corpora.audio_files import AudioFiles
+from benchmarks.corpora.base import CorpusInfo, Report, Utterance
 
 INFO = CorpusInfo(
     name="urdu",
@@ -22,5 +23,6 @@ _EMOTIONS = {"A": "angry", "H": "happy", "N": "neutral", "S": "sad"}
 def utterances(files: AudioFiles, report: Report) -> Iterator[Utterance]:
     """Speaker (``SM1``: S, sex, number), file of that speaker, the emotion's letter and number."""
     for match, path in files.matching(r"(S([FM])\d+)_F\d+_([AHNS])\d+", report):
-        speaker, sex, emotion = match.groups()
-        yield Utterance(match[0], path, speaker, _EMOTIONS[emotion], sex)
+        key = match[0].upper()
+        speaker, sex, emotion = (group.upper() for group in match.groups())
+        yield Utterance(key, path, speaker, _EMOTIONS[emotion], sex)

@@ -1,66 +1,50 @@
-"""Audio in, an encoder's features out: log-mel, with an on-disk cache keyed by content and settings, or the waveform."""
+"""What an encoder takes of recordings: log-mel, with an on-disk cache keyed by content and settings, or the waveform."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Sequence
+from contextlib import suppress
+from errno import ENOENT
+from functools import lru_cache
 from pathlib import Path
 
-import soundfile
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor
-from torchaudio.functional import resample
-from tqdm import tqdm
 
 from backbones import SAMPLE_RATE, log_mel, num_samples
+from benchmarks.corpora import Utterance
+from benchmarks.data.audio import read_audio
+from benchmarks.data.parallel import on_all_cores
 from benchmarks.errors import AudioError
 from benchmarks.output.files import cache_root
 from dsnet_plugin.serialization import write_bytes
 
-FRONT_END = "kaldi-fbank-80-hamming-1"
+FRONT_END = "soxr, kaldi-fbank-80-hamming, 2"
 """Part of the cache key: change it with the front end."""
 
 
-def read_audio(path: Path) -> Tensor:
-    """A recording of any rate and channel count as one channel at 16 kHz, shape (samples,), full scale 1.
+def log_mel_of(path: Path, max_frames: int, start: float = 0.0, end: float | None = None) -> Tensor:
+    """The static log-mel features of a recording or a part of it, at most ``max_frames`` frames: (T, 80); cached.
 
     Raises:
-        AudioError: no such file, not audio, damaged, or without samples.
+        AudioError: see :func:`benchmarks.data.audio.read_audio`.
     """
-    if not path.is_file():
-        raise AudioError(f"{path}: no such file")
-    if not path.stat().st_size:
-        raise AudioError(f"{path}: the file is empty")
     try:
-        samples, rate = soundfile.read(str(path), dtype="float32", always_2d=True)
-    except (soundfile.SoundFileError, RuntimeError) as error:
-        reason = str(error).split(": ")[-1].rstrip(".")
-        raise AudioError(f"{path}: not readable as audio ({reason}); expected WAV, FLAC, OGG or MP3") from error
-    if not len(samples):
-        raise AudioError(f"{path}: an audio file with 0 samples")
-    waveform = torch.from_numpy(samples).mean(1)
-    if not torch.isfinite(waveform).all():
-        raise AudioError(f"{path}: holds samples that are not numbers (NaN or infinite)")
-    return waveform if rate == SAMPLE_RATE else resample(waveform, rate, SAMPLE_RATE)
-
-
-def log_mel_of(path: Path, max_frames: int) -> Tensor:
-    """The static log-mel features of a recording, at most ``max_frames`` frames: (T, 80), T its own length; cached.
-
-    Raises:
-        AudioError: see :func:`read_audio`.
-    """
-    if not path.is_file():
-        raise AudioError(f"{path}: no such file")
-    key = hashlib.sha256(path.read_bytes() + f"{FRONT_END}/{max_frames}".encode()).hexdigest()
+        status = path.stat()
+        content = _digest_of_file(path, status.st_mtime_ns, status.st_size) if path.is_file() else ""
+    except OSError as error:
+        raise AudioError(f"{path}: {'no such file' if error.errno == ENOENT else error.strerror}") from error
+    if not content:
+        raise AudioError(f"{path}: no regular file")
+    key = hashlib.sha256(f"{content}/{FRONT_END}/{max_frames}/{start!r}/{end!r}".encode()).hexdigest()
     entry = cache_root() / "features" / key[:2] / f"{key}.safetensors"
-    if entry.is_file():
-        try:
-            return load(entry.read_bytes())["features"]
-        except (SafetensorError, KeyError):
-            pass  # a damaged entry is computed again and replaced
-    features = log_mel(read_audio(path), max_frames)
-    write_bytes(entry, save({"features": features}), durable=False)  # thousands of them, each to be had again
+    features = _read_entry(entry)
+    if features is None:
+        features = log_mel(_heard(path, max_frames, start, end), max_frames)
+        metadata = {"sha256": _digest(features)}
+        # Thousands of them, each to be had again: not worth waiting for the disk.
+        write_bytes(entry, save({"features": features}, metadata), durable=False)
     return features
 
 
@@ -71,31 +55,53 @@ def cut_waveform(waveform: Tensor, max_frames: int) -> Tensor:
 
 
 def extract(
-    paths: Iterable[Path], max_frames: int, input_kind: str = "lmfb"
-) -> tuple[list[Tensor | None], dict[Path, str]]:
-    """What an encoder of ``input_kind`` takes of many recordings, with a progress bar.
+    utterances: Sequence[Utterance], max_frames: int, input_kind: str = "lmfb"
+) -> tuple[list[Tensor | None], dict[str, str]]:
+    """What an encoder of ``input_kind`` takes of many utterances, on all cores, with a progress bar.
 
     Log-mel features (T, 80), T at most ``max_frames``; or for ``"waveform"`` the samples of as many frames.
 
     Returns:
-        One entry a path in order, None where a recording cannot be read; and the reason for each of those.
+        One entry an utterance in order, None where its audio cannot be read; and the reason for each of those, by key.
     """
-    found: list[Tensor | None] = []
-    problems: dict[Path, str] = {}
-    threads = torch.get_num_threads()
-    torch.set_num_threads(
-        1
-    )  # the work on a file is small, and several threads wait for each other where cores are shared
-    try:
-        for path in tqdm(list(paths), desc="features", unit="file", mininterval=1, leave=False):
-            try:
-                if input_kind == "waveform":
-                    found.append(cut_waveform(read_audio(path), max_frames))
-                else:
-                    found.append(log_mel_of(path, max_frames))
-            except AudioError as error:
-                found.append(None)
-                problems[path] = str(error).removeprefix(f"{path}: ")
-    finally:
-        torch.set_num_threads(threads)
-    return found, problems
+    problems: dict[str, str] = {}
+
+    def take(utterance: Utterance) -> Tensor | None:
+        path, start, end = utterance.path, utterance.start, utterance.end
+        try:
+            if input_kind == "waveform":
+                return cut_waveform(_heard(path, max_frames, start, end), max_frames)
+            return log_mel_of(path, max_frames, start, end)
+        except AudioError as error:
+            problems[utterance.key] = str(error).removeprefix(f"{path}: ")
+            return None
+
+    return on_all_cores(take, utterances, "features"), problems
+
+
+def _heard(path: Path, max_frames: int, start: float, end: float | None) -> Tensor:
+    return read_audio(path, num_samples(max_frames) / SAMPLE_RATE, start, end)
+
+
+def _read_entry(entry: Path) -> Tensor | None:
+    """The features of a cache entry; None where there is none or its bytes have changed."""
+    if entry.is_file():
+        with suppress(SafetensorError, OSError, ValueError), safe_open(entry, framework="pt") as archive:
+            features: Tensor = archive.get_tensor("features")
+            if (archive.metadata() or {}).get("sha256") == _digest(features):
+                return features
+    return None
+
+
+def _digest(features: Tensor) -> str:
+    return hashlib.sha256(repr(tuple(features.shape)).encode() + features.contiguous().numpy().tobytes()).hexdigest()
+
+
+@lru_cache(maxsize=64)  # many utterances may be parts of one file
+def _digest_of_file(path: Path, _changed: int, _size: int) -> str:
+    """The content's digest, read again when the file has changed."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,7 +1,8 @@
 """The local page of ``dsnet demo``: a recording in, its emotion, spectrogram and place among the training utterances out.
 
 Nothing leaves the machine: no telemetry, no share link, no font or script of another host, and the page's own
-Content-Security-Policy forbids the browser every address but the page's. Recordings lie in a temporary folder that is
+Content-Security-Policy forbids the browser every address but the page's. What is not a request of the page is refused
+(:mod:`benchmarks.deploy.demo_guard`), and of a recording no more is read than is shown. Recordings lie in a temporary folder that is
 removed at the end.
 """
 
@@ -19,16 +20,19 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read at import, and by threa
 
 import gradio as gr
 import uvicorn
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI
 from torch import Tensor
 
-from backbones import SAMPLE_RATE, num_samples
-from benchmarks.data.features import read_audio
+from backbones import SAMPLE_RATE
+from benchmarks.corpora.audio_file import read_header
+from benchmarks.data.audio import read_audio
+from benchmarks.deploy.demo_guard import UPLOAD_BYTES, Guard
 from benchmarks.deploy.demo_pictures import SHOWN_SECONDS, TrainingMap, as_html, spectrogram, training_maps
 from benchmarks.deploy.recogniser import Recogniser, missing_band
+from benchmarks.deploy.timeline import no_speech
 from benchmarks.errors import AudioError, RunError
+from benchmarks.output.printable import printable
 
-POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' blob: data:"  # gr.HTML evaluates its template
 _ASK = "Record something, or drop an audio file."
 _ASK_NEUTRAL = "Now a neutral recording of the same speaker."
 _KEPT = "Recordings go no further than the machine of this page and are deleted when the demo ends."
@@ -59,6 +63,8 @@ class Page:
             waveform, beside = _read(recording), None if neutral is None else _read(neutral)
         except AudioError as error:
             return [_line(str(error), "alert"), None, *self._empty_maps, ""]
+        if reason := no_speech(waveform):
+            return [_line(f"No speech: {reason}.", "alert"), None, *self._empty_maps, ""]
         picture = as_html(spectrogram(waveform, self.recogniser.max_frames), "Log-mel spectrogram of the recording")
         if self.recogniser.needs_neutral and beside is None:
             return [_line(_ASK_NEUTRAL), None, *self._empty_maps, picture]
@@ -111,8 +117,7 @@ class Page:
         ]
 
     def _remark(self, path: Path, waveform: Tensor) -> str:
-        seconds = len(waveform) / SAMPLE_RATE
-        heard = num_samples(self.recogniser.max_frames) / SAMPLE_RATE
+        seconds, heard = _seconds(path) or len(waveform) / SAMPLE_RATE, self.recogniser.seconds
         remarks = [f"{seconds:.2f} s."]
         if seconds > heard:
             remarks.append(f"The model hears the first {heard:.2f} s of them, as in training; the rest is pale.")
@@ -138,8 +143,9 @@ def serve(checkpoint: Path, host: str, port: int, say: Callable[[str], None]) ->
     """
     with _listen(host, port) as listener, TemporaryDirectory(prefix="dsnet-demo-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
-        app = _app(Page(Recogniser(checkpoint), training_maps(checkpoint)))
-        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1))
+        app = Guard(_app(Page(Recogniser(checkpoint), training_maps(checkpoint))), Path(folder), host)
+        config = uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1, limit_concurrency=100)
+        server = uvicorn.Server(config)
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that recordings are removed then, too
         name, number = listener.getsockname()[:2]
         say(f"http://{f'[{name}]' if ':' in name else name}:{number} (Ctrl-C ends it)")
@@ -159,10 +165,12 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _app(page: Page) -> FastAPI:
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    app.middleware("http")(_confine)
+    blocks = page.blocks().queue(max_size=16)
+    # Mounted, an app is never launched, and Gradio looks whether a file was uploaded in one that was launched alone.
+    blocks.has_launched = True
     return gr.mount_gradio_app(
         app,
-        page.blocks(),
+        blocks,
         path="/",
         theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
         footer_links=[],
@@ -170,15 +178,8 @@ def _app(page: Page) -> FastAPI:
         ssr_mode=False,
         mcp_server=False,
         enable_monitoring=False,
-        max_file_size="100mb",
+        max_file_size=UPLOAD_BYTES,
     )
-
-
-async def _confine(request: Request, call_next: Any) -> Response:
-    """Adds ``POLICY`` to what the browser gets."""
-    response: Response = await call_next(request)
-    response.headers["Content-Security-Policy"] = POLICY
-    return response
 
 
 def _audio(label: str, name: str) -> Any:
@@ -191,11 +192,19 @@ def _picture(name: str, value: str = "") -> Any:
 
 
 def _read(path: str) -> Tensor:
-    """The waveform of an uploaded file; an error names the file as the user knows it."""
+    """The first ``SHOWN_SECONDS`` of an uploaded file; an error names the file as the user knows it."""
     try:
-        return read_audio(Path(path))
+        return read_audio(Path(path), SHOWN_SECONDS)
     except AudioError as error:
-        raise AudioError(str(error).replace(path, Path(path).name)) from error
+        raise AudioError(printable(str(error).replace(path, Path(path).name))) from error
+
+
+def _seconds(path: Path) -> float | None:
+    """The duration that a file's header names."""
+    try:
+        return read_header(path).seconds
+    except AudioError:  # what ffmpeg alone reads
+        return None
 
 
 def _line(text: str, role: str = "status") -> str:

@@ -3,28 +3,30 @@
 from pathlib import Path
 from typing import Any
 
-import soundfile
 import torch
 from torch import Tensor
 
-from backbones import SAMPLE_RATE, log_mel
+from backbones import SAMPLE_RATE, log_mel, num_samples
+from benchmarks.corpora.audio_file import FFMPEG_SUFFIXES, read_header
 from benchmarks.data import collate
 from benchmarks.data.features import cut_waveform
+from benchmarks.errors import AudioError
 from benchmarks.methods import Batch
-from benchmarks.training import load_model
+from benchmarks.training.checkpoint import load_model
+from dsnet_plugin import CheckpointError
 
 
 class Recogniser:
     """The model of a checkpoint, on the CPU, for one recording at a time.
 
-    A recording is a waveform (samples,) at 16 kHz as :func:`benchmarks.data.features.read_audio` gives it. A model with
+    A recording is a waveform (samples,) at 16 kHz as :func:`benchmarks.data.audio.read_audio` gives it. A model with
     ``needs_neutral`` takes a neutral recording of the same speaker beside it; any other is given none.
 
     Args:
         checkpoint: a ``best.safetensors``, or the folder of a fold that holds one.
 
     Raises:
-        CheckpointError: see :func:`benchmarks.training.checkpoint.load_model`.
+        CheckpointError: see :func:`benchmarks.training.checkpoint.load_model`; or weights that are not numbers.
     """
 
     def __init__(self, checkpoint: Path) -> None:
@@ -33,11 +35,21 @@ class Recogniser:
         self.classes: list[str] = self.record.classes
         self.max_frames: int = self.record.max_frames
         self.needs_neutral = self.method.neutral_in_inference
+        self.seconds = num_samples(self.max_frames) / SAMPLE_RATE
+        for name, tensor in self.method.state_dict().items():
+            if not torch.isfinite(tensor).all():
+                raise CheckpointError(f"{checkpoint}: {name} holds values that are not numbers; train the model again")
 
     def probabilities(self, waveform: Tensor, neutral: Tensor | None = None) -> dict[str, float]:
-        """The probability of each class, by name."""
+        """The probability of each class, by name.
+
+        Raises:
+            AudioError: the model's answer is not a number.
+        """
         with torch.inference_mode():
             logits = self.method(**self._batch(waveform, neutral))
+        if not torch.isfinite(logits).all():
+            raise AudioError(f"{self.name} answers with what is not a number; the recording is beyond what it can hear")
         return dict(zip(self.classes, logits.softmax(1)[0].tolist(), strict=True))
 
     def spaces(self, waveform: Tensor, neutral: Tensor | None = None) -> dict[str, Tensor]:
@@ -55,12 +67,9 @@ class Recogniser:
         return collate([features], self.max_frames, kind, torch.device("cpu"))
 
 
-def most_probable(probabilities: dict[str, float]) -> str:
-    """The class of the highest probability."""
-    return max(probabilities, key=probabilities.__getitem__)
-
-
 def missing_band(path: Path) -> str | None:
     """What an audio file lacks because of its sampling rate, for a person; None if it lacks nothing."""
-    rate = soundfile.info(str(path)).samplerate
+    if path.suffix.lower() in FFMPEG_SUFFIXES:
+        return None
+    rate = read_header(path).rate
     return f"{rate} Hz, so nothing above {rate // 2} Hz; trained on {SAMPLE_RATE} Hz" if rate < SAMPLE_RATE else None

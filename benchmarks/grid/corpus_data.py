@@ -14,6 +14,7 @@ from benchmarks.data.features import extract
 from benchmarks.errors import AudioError
 from benchmarks.grid.plan import open_corpus
 from benchmarks.grid.spec import CorpusSpec
+from benchmarks.output.printable import printable
 from benchmarks.training import CorpusIdentity
 
 Say = Callable[[str], None]
@@ -41,10 +42,9 @@ def usable(
     Raises:
         AudioError: there are such files and ``skip_problems`` is False, or nothing is left.
     """
-    features, broken = extract([utterance.path for utterance in corpus.utterances], max_frames, input_kind)
+    features, broken = extract(corpus.utterances, max_frames, input_kind)
     report = corpus.report
-    for path, reason in broken.items():
-        report.unreadable[path.name] = reason
+    report.unreadable |= broken
     if report.absent:
         example = next(iter([*report.missing, *report.unreadable, *report.pointers]))
         what = (
@@ -57,6 +57,8 @@ def usable(
                 "them with --skip-problems"
             )
         say(f"going on without {report.absent} utterances: {what}")
+    for remark in ([corpus.info.warning] if corpus.info.warning else []) + report.remarks:
+        say(f"note: {corpus.info.title}: {printable(remark)}")
     kept = [(u, f) for u, f in zip(corpus.utterances, features, strict=True) if f is not None]
     if not kept:
         raise AudioError(f"{corpus.info.title}: no utterance in {corpus.root} can be read")

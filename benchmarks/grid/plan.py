@@ -80,7 +80,7 @@ def plan(grids: Sequence[Grid], precision: Callable[[str], str]) -> list[Planned
 
 def open_corpus(spec: CorpusSpec) -> Corpus:
     """The corpus on disk; a synthetic one is generated first where it is not there."""
-    return load_or_generate(spec.corpus, spec.root, **dict(spec.options))
+    return load_or_generate(spec.corpus, spec.root, dict(spec.words), **dict(spec.options))
 
 
 def settings_of(grid: Grid, encoder: str, precision: Callable[[str], str], seed: int = 0) -> TrainingSettings:

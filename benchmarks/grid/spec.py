@@ -49,6 +49,9 @@ class CorpusSpec:
     options: tuple[tuple[str, Any], ...] = ()
     """Fields of ``SyntheticSettings`` with their values, for the synthetic corpus alone."""
 
+    words: tuple[tuple[str, str], ...] = ()
+    """What words of a manifest's column ``label`` mean, with the class of each."""
+
 
 @dataclass(frozen=True)
 class Grid:

@@ -1,1 +1,1 @@
-"""Scripts that settle the suite's own defaults by experiment: ``python -m benchmarks.studies.NAME --help``."""
+"""Scripts that put the suite itself to the test, its defaults and its readers: ``python -m benchmarks.studies.NAME --help``."""

@@ -27,7 +27,7 @@ def small_corpus(small_root):
 
 @pytest.fixture(scope="session")
 def small_data(small_corpus):
-    features, problems = extract([u.path for u in small_corpus.utterances], FRAMES)
+    features, problems = extract(small_corpus.utterances, FRAMES)
     assert not problems
     return SpeechData(small_corpus.utterances, features, FRAMES, torch.device("cpu"))
 

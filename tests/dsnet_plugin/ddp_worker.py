@@ -8,6 +8,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.checkpoint import checkpoint
 
 from dsnet_plugin import wrap
 
@@ -17,13 +18,18 @@ RANKS, STEPS, BATCH, SAMPLES = 2, 12, 8, 64
 class TinyModel(nn.Module):
     """A convolution with batch normalisation, its mean over time, and a classifier."""
 
-    def __init__(self):
+    def __init__(self, reentrant=False):
         super().__init__()
         self.convolution, self.norm = nn.Conv1d(1, 6, 8, stride=4), nn.BatchNorm1d(6)
         self.fc = nn.Linear(6, 2)
+        self.reentrant = reentrant
 
     def forward(self, x):
-        return self.fc(self.norm(self.convolution(x[:, None])).relu().mean(2))
+        h = self.convolution(x[:, None])
+        return self.fc(checkpoint(self.rest, h, use_reentrant=True) if self.reentrant else self.rest(h))
+
+    def rest(self, h):
+        return self.norm(h).relu().mean(2)
 
 
 def batch(rank, step, case):
@@ -54,7 +60,9 @@ def main(rank, folder, case):
         timeout=datetime.timedelta(seconds=20),
     )
     torch.manual_seed(rank)  # DDP gives rank 0's weights to all
-    model = DistributedDataParallel(wrap(TinyModel(), head="fc"), find_unused_parameters=False)
+    reentrant = case == "reentrant"
+    model = wrap(TinyModel(reentrant), head="fc")
+    model = DistributedDataParallel(model, find_unused_parameters=False, static_graph=reentrant)
     # Equal weights throughout, where batch statistics are compared with those of another training.
     rate = 0 if case.startswith("statistics") else 2e-2
     optimizer, losses = torch.optim.Adam(model.parameters(), lr=rate), []

@@ -36,7 +36,7 @@ class AttentionCNN(nn.Module):
 class CNNBiLSTM(nn.Module):
     """A CNN, a BiLSTM, and a classifier that is the last of a Sequential."""
 
-    NAME, WIDTH = "head.3", 18
+    NAME, WIDTH = "head", 28
 
     def __init__(self):
         super().__init__()

@@ -68,6 +68,29 @@ def test_labels_are_int64_and_rows_without_labels_give_a_batch_without(name):
     assert "labels" not in NeutralCollator(extractor())([{"input_values": [1.0] * 90}])
 
 
+@pytest.mark.parametrize(
+    ("labels", "shape", "dtype"),
+    [
+        ((0.25, 2.5, 1.0), (3,), torch.float32),
+        (([0.25, 0.75], [1.0, 0.0], [0.5, 0.5]), (3, 2), torch.float32),
+        (([1, 0], [1, 1], [0, 0]), (3, 2), torch.int64),
+        (tuple(numpy.float64([0.25, 2.5, 1.0])), (3,), torch.float32),
+        (tuple(numpy.int32([1, 0, 2])), (3,), torch.int64),
+    ],
+)
+def test_labels_of_regression_and_of_several_classes_stay_what_they_are(labels, shape, dtype):
+    made = [{"input_values": [1.0] * 90, "labels": label} for label in labels]
+    batch = NeutralCollator(extractor())(made)["labels"]
+    assert (batch.dtype, tuple(batch.shape)) == (dtype, shape)
+    torch.testing.assert_close(batch, torch.as_tensor(numpy.array(labels)).to(dtype))
+
+
+def test_labels_of_differing_shapes_are_refused():
+    made = [{"input_values": [1.0] * 90, "labels": label} for label in (1, [0, 1])]
+    with pytest.raises(ShapeError, match=r"labels of the shapes \(\), \(2,\): expected the same in every row"):
+        NeutralCollator(extractor())(made)
+
+
 def test_labels_in_some_rows_only_are_refused():
     with pytest.raises(ShapeError, match="1 labels for 2 rows"):
         NeutralCollator(extractor())([row(90), {"input_values": [1.0] * 90}])

@@ -13,7 +13,7 @@ import torch.multiprocessing as mp
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from dsnet_plugin import DisentangleHead, calibration_loss, orthogonality_loss, reconstruction_loss
+from dsnet_plugin import DisentangleHead, calibration_loss, concordance_loss, orthogonality_loss, reconstruction_loss
 
 SECONDS = 90  # a group that has not ended by then hangs
 SHARES = {  # the rows of each rank
@@ -24,6 +24,7 @@ WEIGHTS = ["none", "fractions", "mask", "rank 0 without reference", "nobody has 
 LOSSES = (
     [f"orthogonality {kind} {reduction}" for kind in ("zscore", "row_norm") for reduction in ("mean", "sum")]
     + [f"reconstruction {reduction}" for reduction in ("mean", "sum")]
+    + ["concordance"]
     + [f"calibration {kind}, {weight}" for kind in ("sym_kl", "js") for weight in WEIGHTS]
 )
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}  # of the largest entry
@@ -51,6 +52,8 @@ class Siamese(nn.Module):
             value = orthogonality_loss(z_er, z_ei, *options)
         elif loss == "reconstruction":
             value = reconstruction_loss(h, h_hat, *options)
+        elif loss == "concordance":
+            value = concordance_loss(h, h_n)
         else:
             value = calibration_loss(z_ei, h_n, *options, temperature=0.5, weight=weight)
         # DDP expects a gradient of every parameter.

@@ -68,17 +68,17 @@ def test_a_classifier_that_is_called_twice_is_no_one_classifier():
 
 
 def test_logits_from_no_module_are_not_guessed():
-    class Functional(nn.Module):
+    class Scaled(nn.Module):
         def __init__(self):
             super().__init__()
-            self.fc = nn.Linear(8, 4)
+            self.fc, self.scale = nn.Linear(8, 4), nn.Parameter(torch.ones(4))
 
         def forward(self, x):
-            return self.fc(x).log_softmax(-1)
+            return self.fc(x) * self.scale
 
     with pytest.raises(HeadNotFoundError, match=r"no linear layer's output is an output of it.*fc \(8 to 4\)"):
-        locate(Functional(), example=torch.zeros(2, 8))
-    assert locate(Functional(), head="fc").in_features == 8
+        locate(Scaled(), example=torch.zeros(2, 8))
+    assert locate(Scaled(), head="fc").in_features == 8
 
 
 def test_an_unknown_name_is_answered_with_near_ones():
@@ -89,7 +89,7 @@ def test_an_unknown_name_is_answered_with_near_ones():
 
 
 def test_a_name_without_layers_is_no_classifier():
-    with pytest.raises(HeadNotFoundError, match="norm is a LayerNorm without a linear or convolution layer"):
+    with pytest.raises(HeadNotFoundError, match="norm, which is a LayerNorm without a linear or convolution layer"):
         locate(FeatureTransformer(), head="norm")
     with pytest.raises(HeadNotFoundError, match="it has no linear layer"):
         locate(nn.Sequential(nn.ReLU()), head="0")

@@ -8,8 +8,16 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
 from scipy.special import softmax
 from scipy.stats import entropy
+from torchmetrics.functional import concordance_corrcoef
 
-from dsnet_plugin import ConfigError, ShapeError, calibration_loss, orthogonality_loss, reconstruction_loss
+from dsnet_plugin import (
+    ConfigError,
+    ShapeError,
+    calibration_loss,
+    concordance_loss,
+    orthogonality_loss,
+    reconstruction_loss,
+)
 
 SHAPES = [(2, 3), (7, 5), (32, 16), (5, 40)]
 PROPERTY = settings(deadline=None, max_examples=30, derandomize=True)
@@ -339,3 +347,64 @@ def test_a_weight_must_have_one_entry_a_row(weight):
 def test_unknown_choices_and_temperatures_are_named_with_what_was_expected(call, message):
     with pytest.raises(ConfigError, match=message):
         call(torch.zeros(4, 3))
+
+
+# --- concordance ------------------------------------------------------------------------------------------------------
+
+
+def expected_concordance(x, y):
+    """Lin's formula in its other form: Pearson's correlation times the bias correction."""
+    coefficients = []
+    for a, b in zip(x.T, y.T, strict=True):
+        correlation, scale = np.corrcoef(a, b)[0, 1], a.std() / b.std()
+        shift = (a.mean() - b.mean()) ** 2 / (a.std() * b.std())
+        coefficients.append(correlation * 2 / (scale + 1 / scale + shift))
+    return 1 - np.mean(coefficients)
+
+
+@pytest.mark.parametrize("shape", [(2, 1), (7, 3), (32, 1), (64, 5)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_concordance_is_lins(shape, dtype):
+    prediction = 2 * normal(*shape, dtype=dtype) + 0.5
+    target = 0.7 * prediction + normal(*shape, seed=1, dtype=dtype) - 1
+    loss = concordance_loss(prediction, target)
+    assert loss.item() == pytest.approx(expected_concordance(*numpy64(prediction, target)), rel=1e-4)
+    assert loss.dtype == dtype
+
+
+def test_the_concordance_is_that_of_torchmetrics_in_a_large_batch():
+    """Which takes the variances of a sample, N - 1, so that small batches differ."""
+    prediction, target = normal(20_000, 3) + 0.3, normal(20_000, 3, seed=1)
+    target = 0.6 * prediction + target
+    expected = 1 - concordance_corrcoef(prediction, target).mean()
+    torch.testing.assert_close(concordance_loss(prediction, target), expected, rtol=0, atol=1e-4)
+
+
+@PROPERTY
+@given(seeds, rows, widths)
+def test_the_concordance_lies_in_0_to_2_is_symmetric_and_0_on_itself(seed, n, d):
+    x, y = normal(n, d, seed=seed, dtype=torch.float64), normal(n, d, seed=seed + 1, dtype=torch.float64)
+    assert 0 <= concordance_loss(x, y) <= 2
+    torch.testing.assert_close(concordance_loss(x, y), concordance_loss(y, x))
+    assert concordance_loss(x, x).item() == pytest.approx(0, abs=1e-5)
+    torch.testing.assert_close(concordance_loss(x[:, 0], y[:, 0]), concordance_loss(x[:, :1], y[:, :1]))
+
+
+def test_the_gradient_of_the_concordance_is_the_numerical_one():
+    x, y = normal(6, 2, dtype=torch.float64).requires_grad_(), normal(6, 2, seed=1, dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda value: concordance_loss(value, y), x)
+
+
+@pytest.mark.parametrize(("rows", "apart"), [(1, 1.0), (1, 0.0), (6, 0.0), (6, 1.0)])
+def test_the_concordance_of_constant_columns_is_1_and_has_a_finite_gradient(rows, apart):
+    value, (gradient,) = gradients(lambda x: concordance_loss(x, torch.zeros(rows, 2)), torch.full((rows, 2), apart))
+    assert value == 1
+    assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("x", "y"), [((6,), (6, 1)), ((6, 2), (5, 2)), ((0, 2), (0, 2)), ((2, 2, 2), (2, 2, 2)), ((), ())]
+)
+def test_the_concordance_refuses_shapes_that_would_broadcast(x, y):
+    with pytest.raises(ShapeError, match=r"expected the same, \(N, C\) or \(N,\), of at least one row"):
+        concordance_loss(torch.zeros(x), torch.zeros(y))

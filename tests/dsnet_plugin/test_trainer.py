@@ -7,7 +7,7 @@ import torch
 import transformers
 from safetensors.torch import load_file
 
-from dsnet_plugin import NeutralCollator, load_pretrained
+from dsnet_plugin import NeutralCollator, load_pretrained, recompute_batch_norm
 from tests.dsnet_plugin.speech_rows import CLASSES, bare, extractor, rows, wrapped
 
 ROWS, BATCH = 16, 8
@@ -28,6 +28,13 @@ class StopAfterOneEpoch(transformers.TrainerCallback):
 
     def on_epoch_end(self, args, state, control, **kwargs):
         control.should_training_stop = True
+
+
+class FitStatistics(transformers.TrainerCallback):
+    """As docs/choosing.md has it, with all batches."""
+
+    def on_epoch_end(self, args, state, control, model, train_dataloader, **kwargs):
+        recompute_batch_norm(model, ({"input_values": batch["input_values"]} for batch in train_dataloader))
 
 
 def accuracy(prediction):
@@ -164,3 +171,16 @@ def test_freezing_through_the_wrapped_model_reaches_the_feature_encoder(tmp_path
     assert before
     for name, value in before.items():
         assert torch.equal(model.state_dict()[name], value), name
+
+
+def test_a_callback_gives_evaluation_the_statistics_of_the_training_rows(tmp_path):
+    made = trainer(tmp_path, num_train_epochs=1)
+    made.add_callback(FitStatistics())
+    made.train()
+    norm = made.model.head.classifier[1]
+    seen = []
+    norm.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    batch = NeutralCollator(extractor())(rows(ROWS))
+    with torch.no_grad():
+        made.model.eval()(batch["input_values"])
+    torch.testing.assert_close(norm.running_mean, seen[0].mean(0), rtol=1e-3, atol=1e-4)

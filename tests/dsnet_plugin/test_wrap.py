@@ -147,7 +147,7 @@ def test_the_signature_shows_the_models_inputs_and_the_new_ones():
     parameters = inspect.signature(model.forward).parameters
     assert list(parameters) == [
         *("features", "lengths", "labels", "neutral", "neutral_index", "neutral_mask", "neutral_features"),
-        "neutral_lengths",
+        *("return_objective", "neutral_lengths"),
     ]
     assert parameters["features"].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
     assert parameters["lengths"].default is None
@@ -316,7 +316,7 @@ def test_labels_and_neutral_batches_of_the_wrong_kind_are_refused():
         model(speech(), labels=LABELS + torch.tensor([0, 0, 0, 1, 0, 0]), neutral=speech())
     with pytest.raises(ShapeError, match="4 neutral rows for 6 rows of h"):
         model(speech(), labels=LABELS, neutral=speech(4))
-    assert model._slot[0].request is None  # a failed call asks nothing of the next
+    # A failed call asks nothing of the next.
     assert model.eval()(speech()).shape == (6, CLASSES)
 
 
@@ -469,3 +469,36 @@ def test_a_wrapped_cnn_compiles_and_exports_for_inference(cnn):
         torch.testing.assert_close(compiled(**inputs), expected)
         program = torch.export.export(cnn, (inputs["inputs"],))
     torch.testing.assert_close(program.module()(inputs["inputs"]), expected, rtol=1e-4, atol=1e-5)
+
+
+# --- what modules keep of a training step
+
+
+class Caching(nn.Module):
+    """Keeps what it computed from its parameters, as LeViT and TinyViT do, in a dict and as it is."""
+
+    def __init__(self):
+        super().__init__()
+        self.bias, self.fc, self.cache, self.last = nn.Parameter(torch.zeros(8)), nn.Linear(8, CLASSES), {}, None
+
+    def forward(self, x):
+        self.cache["bias"] = self.last = self.bias * 2
+        return self.fc(x + self.cache["bias"])
+
+
+def old_weight_norm():
+    with pytest.warns(FutureWarning, match="weight_norm"):
+        return nn.Sequential(nn.utils.weight_norm(nn.Linear(8, 16)), nn.ReLU(), nn.Linear(16, CLASSES))
+
+
+@pytest.mark.parametrize(("make", "head"), [(Caching, "fc"), (old_weight_norm, "2")])
+def test_a_model_that_keeps_a_part_of_the_graph_strips_right_after_a_step(make, head):
+    model, x = wrap(make(), head=head).train(), torch.randn(6, 8)
+    model(x, labels=LABELS, neutral=x).loss.backward()
+    stripped = model.strip()
+    torch.testing.assert_close(stripped(x), model.eval()(x))
+    before = stripped(x)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(1)
+    torch.testing.assert_close(stripped(x), before)

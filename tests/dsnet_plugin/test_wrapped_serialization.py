@@ -87,6 +87,13 @@ def net(seed=0, **changes):
     return seeded(Net, seed, **changes)
 
 
+def base_of(model, **changes):
+    """A model made anew, with the first layer that the trained one had."""
+    made = net(**changes)
+    made.layers[0].load_state_dict(model.model.layers[0].state_dict())
+    return made
+
+
 @pytest.fixture
 def saved(tmp_path):
     """A model that trained with its first layer frozen, and its folder."""
@@ -145,11 +152,12 @@ def test_frozen_parameters_are_not_saved_and_come_from_the_given_model(saved):
     model, folder = saved
     assert not {"model.layers.0.weight", "model.layers.0.bias"} & stored(folder).keys()
     assert {"model.layers.1.weight", "model.norm.running_var"} < stored(folder).keys()
-    given = net(seed=1)
-    own = given.layers[0].weight.clone()
+    given = base_of(model, seed=1)
+    given_weight = given.layers[0].weight
     again = load_pretrained(folder, given)
-    assert torch.equal(again.model.layers[0].weight, own)
+    assert again.model.layers[0].weight is given_weight
     assert torch.equal(again.model.layers[1].weight, model.model.layers[1].weight)
+    torch.testing.assert_close(again(X), model.eval()(X), rtol=0, atol=0)
 
 
 def test_a_frozen_head_is_saved_all_the_same(tmp_path):
@@ -163,11 +171,13 @@ def test_a_frozen_head_is_saved_all_the_same(tmp_path):
 def test_a_frozen_layer_under_two_names_is_not_saved_under_either(tmp_path):
     model = seeded(Tied, 0)
     freeze(model.first)
-    trained(model).save_pretrained(tmp_path)
+    model = trained(model)
+    model.save_pretrained(tmp_path)
     assert not [name for name in stored(tmp_path) if "first" in name or "second" in name]
+    refuses(tmp_path, seeded(Tied, 1), CheckpointError, "4 of 4 parameters that it leaves to the model differ")
     given = seeded(Tied, 1)
-    own = given.first.weight.clone()
-    assert torch.equal(load_pretrained(tmp_path, given).model.second.weight, own)
+    given.first.load_state_dict(model.first.state_dict())
+    torch.testing.assert_close(load_pretrained(tmp_path, given)(X), model.eval()(X))
 
 
 def test_a_trained_layer_under_two_names_comes_back(tmp_path):
@@ -207,7 +217,7 @@ def test_a_model_with_a_head_behind_is_left_as_it_was_by_a_file_that_does_not_fi
 
 def test_a_classifier_of_other_classes_and_another_dtype_is_replaced(saved):
     model, folder = saved
-    again = load_pretrained(folder, net(seed=1, classes=7).double())
+    again = load_pretrained(folder, base_of(model, seed=1, classes=7).double())
     assert again(X.double()).shape == (6, 3)
     assert {value.dtype for value in again.parameters()} == {torch.float64}
     assert torch.equal(again.model.layers[1].weight, model.model.layers[1].weight.double())
@@ -222,12 +232,115 @@ def test_a_loaded_model_trains_on_and_is_saved_again(saved, tmp_path):
     assert stored(tmp_path / "again").keys() > stored(folder).keys()
 
 
+# --- what was trained and is frozen, and the base that is not saved
+
+
+def freeze_everything(model):
+    freeze(model)
+
+
+def freeze_some(model):
+    freeze(model.model.layers)
+
+
+def freeze_as_a_merge_does(model):
+    """New values in the place of the old, frozen, without the optimiser and without autograd's notice."""
+    freeze(model)
+    weight = model.model.layers[0].weight
+    weight.data = weight.data + 1
+
+
+@pytest.mark.parametrize("settle", [freeze_everything, freeze_some, freeze_as_a_merge_does])
+def test_what_was_trained_and_then_frozen_comes_back(tmp_path, settle):
+    model = net()
+    freeze(model.layers[0])
+    model = trained(model)
+    settle(model)
+    model.save_pretrained(tmp_path)
+    again = load_pretrained(tmp_path, net())
+    torch.testing.assert_close(again(X), model.eval()(X), rtol=0, atol=0)
+    torch.testing.assert_close(again.state_dict(), model.state_dict(), rtol=0, atol=0)
+
+
+def test_a_loaded_model_that_is_frozen_and_saved_again_comes_back(saved, tmp_path):
+    model, folder = saved
+    again = load_pretrained(folder, net())
+    freeze(again)
+    again.save_pretrained(tmp_path / "again")
+    assert stored(tmp_path / "again").keys() == stored(folder).keys()
+    torch.testing.assert_close(load_pretrained(tmp_path / "again", net())(X), model.eval()(X), rtol=0, atol=0)
+
+
+def test_another_base_is_refused_and_its_parameters_are_named(saved):
+    message = (
+        r"trained on another base: 2 of 2 .*model\.layers\.0\.bias, model\.layers\.0\.weight\); give the model with"
+    )
+    caught = refuses(saved[1], net(seed=1), CheckpointError, message)
+    assert "\n" not in str(caught.value)
+    other = net()
+    with torch.no_grad():
+        other.layers[0].weight[3, 4] += 1e-6
+    refuses(saved[1], other, CheckpointError, r"1 of 2 parameters .*\(model\.layers\.0\.weight\)")
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_the_base_is_known_in_another_precision_and_another_is_not(saved, dtype):
+    load_pretrained(saved[1], net().to(dtype))
+    refuses(saved[1], net(seed=1).to(dtype), CheckpointError, "another base")
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_base_in_half_precision_is_known_in_a_wider_one(tmp_path, dtype):
+    model = net()
+    freeze(model.layers)
+    wrap(model.to(dtype), head="fc").save_pretrained(tmp_path)
+    load_pretrained(tmp_path, net().to(dtype).float())
+    refuses(tmp_path, net(seed=1), CheckpointError, "another base")
+
+
+def test_a_base_on_the_meta_device_is_saved_whole_once_it_has_weights_and_refused_before(tmp_path):
+    with torch.device("meta"):
+        model = wrap(Net(), head="fc")
+    freeze(model)
+    with pytest.raises(CheckpointError, match="have no content"):
+        model.save_pretrained(tmp_path)
+    model.to_empty(device="cpu")
+    model.load_state_dict({name: torch.full_like(value, 0.01) for name, value in model.state_dict().items()})
+    model.save_pretrained(tmp_path)
+    torch.testing.assert_close(load_pretrained(tmp_path, net())(X), model.eval()(X), rtol=0, atol=0)
+
+
+def test_saving_leaves_the_criterion_out_and_says_so_where_a_loss_is_asked(tmp_path):
+    criterion = nn.CrossEntropyLoss(weight=torch.tensor([0.2, 0.3, 0.5]))
+    model = wrap(net(), head="fc", criterion=criterion)
+    model.save_pretrained(tmp_path)
+    assert not [name for name in stored(tmp_path) if "task_loss" in name]
+    again = load_pretrained(tmp_path, net(seed=1))
+    torch.testing.assert_close(again(X), model.eval()(X), rtol=0, atol=0)
+    with pytest.raises(CheckpointError, match=r"trained with the criterion CrossEntropyLoss.*criterion=\)"):
+        again(X, labels=Y)
+    with_loss = load_pretrained(tmp_path, net(seed=1), criterion=nn.CrossEntropyLoss(weight=torch.ones(3)))
+    assert with_loss.head.task_loss.criterion.weight.sum() == 3
+    with_loss(X, labels=Y)
+
+
+def test_a_head_of_one_output_comes_back(tmp_path):
+    head = DisentangleHead(8, 1, criterion=nn.MSELoss()).eval()
+    save_pretrained(head, tmp_path)
+    assert torch.equal(load_pretrained(tmp_path)(X[:, :8]), head(X[:, :8]))
+    loss = load_pretrained(tmp_path, criterion=nn.MSELoss())(X[:, :8], labels=X[:, 0]).losses["task"]
+    torch.testing.assert_close(loss, (head(X[:, :8])[:, 0] - X[:, 0]).square().mean())
+
+
 def test_a_folder_holds_json_and_safetensors_alone_and_no_path(saved):
     _, folder = saved
     assert sorted(path.name for path in folder.iterdir()) == [WEIGHTS_NAME, CONFIG_NAME]
     place = json.loads((folder / CONFIG_NAME).read_text())["model"]
     assert (place["class"], place["names"], place["behind"]) == ("Net", ["fc"], False)
-    assert place["frozen"] == {"model.layers.0.weight": [8, 10], "model.layers.0.bias": [8]}
+    assert {name: of["shape"] for name, of in place["base"].items()} == {
+        "model.layers.0.weight": [8, 10],
+        "model.layers.0.bias": [8],
+    }
 
 
 @pytest.mark.parametrize(
@@ -265,7 +378,7 @@ def test_an_interrupted_load_leaves_the_model(saved, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dsnet_plugin.serialization.load_tensors", stop)
+    monkeypatch.setattr("dsnet_plugin.serialization.check_tensors", stop)
     refuses(saved[1], net(), KeyboardInterrupt, "^$")
 
 
@@ -287,10 +400,12 @@ def test_truncated_weights_are_refused(saved, size):
     "changes",
     [
         {"names": None},
-        {"frozen": None},
-        {"frozen": [1]},
-        {"frozen": {"model.layers.0.weight": "wide"}},
-        {"frozen": {"model.layers.0.weight": [-1]}},
+        {"base": None},
+        {"base": [1]},
+        {"base": {"model.layers.0.weight": "wide"}},
+        {"base": {"model.layers.0.weight": {"shape": [-1], "digests": {"float32": ""}}}},
+        {"base": {"model.layers.0.weight": {"shape": [8, 10], "digests": {}}}},
+        {"base": {"model.layers.0.weight": {"shape": [8, 10], "digests": {"load": ""}}}},
     ],
 )
 def test_a_damaged_place_is_refused(saved, changes):
@@ -298,7 +413,7 @@ def test_a_damaged_place_is_refused(saved, changes):
     refuses(saved[1], net(), CheckpointError, f"{CONFIG_NAME} is not a head's record")
 
 
-@pytest.mark.parametrize("key", ["class", "names", "behind", "frozen", "num_classes"])
+@pytest.mark.parametrize("key", ["class", "names", "behind", "base", "num_classes"])
 def test_a_place_that_lacks_an_entry_is_refused(saved, key):
     record = json.loads((saved[1] / CONFIG_NAME).read_text())
     del record["model"][key]

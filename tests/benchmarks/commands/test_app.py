@@ -93,7 +93,7 @@ def test_corpora_says_what_a_folder_holds_and_each_problem_in_it(dsnet, small_ro
     assert "45 of 288 utterances" in out
     assert f"unreadable: 1: {files[0].relative_to(root).as_posix()}" in out
     assert "Git LFS pointers instead of audio (run git lfs pull): 1" in out
-    assert "missing: 1" in out
+    assert f"missing (looked for in {root}): 1" in out
 
 
 def test_absent_files_stop_a_training_until_they_are_left_out_aloud(dsnet, small_root, tmp_path):
@@ -127,7 +127,9 @@ def test_predict_takes_any_rate_and_channel_count_and_gives_probabilities(dsnet,
     for p in predictions:
         assert sum(p["probabilities"].values()) == pytest.approx(1, abs=1e-5)
         assert p["emotion"] == max(p["probabilities"], key=p["probabilities"].get)
-    assert errors == [f"dsnet: {files[2]}: 8000 Hz, so nothing above 4000 Hz; trained on 16000 Hz"]
+    heard = "0.70 s, heard in 4 windows of 0.34 s every 0.17 s; the row is their mean, --timeline FOLDER writes them"
+    low = f"dsnet: {files[2]}: 8000 Hz, so nothing above 4000 Hz; trained on 16000 Hz"
+    assert errors == [*(f"dsnet: {file}: {heard}" for file in files[:2]), low, f"dsnet: {files[2]}: {heard}"]
 
 
 def test_predict_gives_the_probabilities_of_the_training_run(dsnet, checkpoint, small_root):
@@ -135,7 +137,8 @@ def test_predict_gives_the_probabilities_of_the_training_run(dsnet, checkpoint, 
     chosen = json.loads((checkpoint / "predictions.json").read_text())["synthetic"][:5]
     _, out, _ = dsnet("predict", checkpoint / "best.safetensors", *(files[p["key"]] for p in chosen), "--json")
     for p, found in zip(chosen, json.loads(out), strict=True):
-        assert list(found["probabilities"].values()) == pytest.approx(p["probabilities"], abs=1e-5)
+        first = found["timeline"][0] if "timeline" in found else found  # training and tests hear the first window
+        assert list(first["probabilities"].values()) == pytest.approx(p["probabilities"], abs=1e-5)
 
 
 def test_predict_keeps_what_it_can_and_names_each_file_that_it_cannot_read(dsnet, checkpoint, tmp_path):
@@ -147,6 +150,7 @@ def test_predict_keeps_what_it_can_and_names_each_file_that_it_cannot_read(dsnet
     status, out, errors = dsnet("predict", checkpoint, text, good, empty, silent, tmp_path / "absent.wav")
     assert status == 2
     assert [line.split("|")[1].strip() for line in out.splitlines()[2:]] == [str(good)]
+    assert errors.pop(0).startswith(f"dsnet: {good}: 0.70 s, heard in")
     assert len(errors) == 4
     for name, line in zip((text, empty, silent, tmp_path / "absent.wav"), errors, strict=True):
         assert line.startswith(f"dsnet: {name}: ")

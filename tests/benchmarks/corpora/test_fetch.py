@@ -1,8 +1,9 @@
 import errno
 import hashlib
+import io
 from pathlib import Path
 from urllib.parse import urlsplit
-from zipfile import ZipFile
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import pytest
 
@@ -100,6 +101,36 @@ def test_what_is_no_whole_archive_is_refused_and_removed(serve, tmp_path: Path, 
     assert left(tmp_path) == []
     serve("emodb", EMODB)
     assert fetch("emodb", tmp_path / "e").report.unreadable == {}
+
+
+def bomb() -> bytes:
+    stream = io.BytesIO()
+    with (
+        ZipFile(stream, "w", ZIP_DEFLATED) as archive,
+        archive.open("Actor_01/03-01-05-01-01-01-01.wav", "w") as member,
+    ):
+        for _ in range(500):
+            member.write(bytes(1_000_000))
+    return stream.getvalue()
+
+
+def encrypted() -> bytes:
+    """An archive whose one member says that it has a password."""
+    content = bytearray(zipped({"Actor_01/03-01-05-01-01-01-01.wav": WAV}))
+    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(signature) + offset] |= 1
+    return bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("content", "seen"),
+    [(bomb, "it would unpack to 500 MB; expected no more than 400 MB"), (encrypted, "password required")],
+)
+def test_bombs_and_passwords_are_refused_before_anything_is_unpacked(serve, tmp_path: Path, content, seen: str) -> None:
+    serve("emodb", content())
+    with pytest.raises(FetchError, match=seen):
+        fetch("emodb", tmp_path / "c")
+    assert left(tmp_path) == []
 
 
 def test_an_unpacking_that_breaks_off_leaves_no_folder_and_needs_no_second_download(

@@ -13,14 +13,18 @@ from tests.benchmarks.corpora.trees import (
     MACOS,
     NEMO_SPEAKERS,
     WAV,
+    ased_names,
+    casia_names,
     crema_d_demographics,
     crema_d_names,
     emodb_names,
+    emovo_names,
     esd_names,
     nemo_names,
     nemo_table,
     ravdess_names,
     savee_names,
+    shemo_names,
     tess_names,
     urdu_names,
     write,
@@ -108,6 +112,38 @@ CASES = (
         {f"{speaker:04d}" for speaker in range(1, 21)},
         ("0011_000351", "0011", "angry", None),
     ),
+    Case(
+        "emovo",
+        emovo_names,
+        (84, 84, 84, 84),
+        {"disgust": 84, "fearful": 84, "surprised": 84},
+        {"f1", "f2", "f3", "m1", "m2", "m3"},
+        ("gio-m2-b1", "m2", "happy", "M"),
+    ),
+    Case(
+        "casia",
+        casia_names,
+        (200, 200, 200, 200),
+        {"fearful": 200, "surprised": 200},
+        {"liuchanhg", "wangzhe", "zhaoquanyin", "zhaozuoxiang"},
+        ("zhaozuoxiang/sad/250", "zhaozuoxiang", "sad", "M"),
+    ),
+    Case(
+        "shemo",
+        shemo_names,
+        (16, 16, 16, 16),
+        {"fearful": 16, "surprised": 16},
+        {f"{sex}0{number}" for sex in "FM" for number in range(1, 5)},
+        ("F03S02", "F03", "sad", "F"),
+    ),
+    Case(
+        "ased",
+        ased_names,
+        (56, 56, 56, 56),
+        {"fearful": 56},
+        {"01", "02", "03", "65"},
+        ("a5-07-02-02-65", "65", "angry", "M"),
+    ),
 )
 
 
@@ -144,7 +180,7 @@ def test_the_four_classes_have_the_counts_of_the_names(case: Case, loaded: dict[
     assert tuple(loaded[case.corpus].counts().values()) == case.counts
 
 
-@pytest.mark.parametrize("name", ["ravdess", "urdu", "savee"])
+@pytest.mark.parametrize("name", ["ravdess", "urdu", "savee", "emovo", "casia"])
 def test_a_tree_with_all_names_of_the_release_has_the_expected_counts(name: str, loaded: dict[str, Corpus]) -> None:
     assert loaded[name].counts() == CORPORA[name].counts
 
@@ -158,7 +194,7 @@ def test_the_other_emotions_are_skipped_and_counted(case: Case, loaded: dict[str
 def test_the_speakers_are_those_of_the_names(case: Case, loaded: dict[str, Corpus]) -> None:
     corpus = loaded[case.corpus]
     assert set(corpus.speakers) == case.speakers
-    assert corpus.info.speakers == (91 if case.corpus == "crema-d" else len(case.speakers))
+    assert corpus.info.speakers == {"crema-d": 91, "shemo": 87, "ased": 64}.get(case.corpus, len(case.speakers))
 
 
 @each_corpus
@@ -179,6 +215,19 @@ def test_only_the_strange_file_is_reported(case: Case, loaded: dict[str, Corpus]
 def test_the_example_layout_of_a_corpus_is_a_name_that_it_loads(case: Case, tmp_path: Path) -> None:
     write_audio(tmp_path, [CORPORA[case.corpus].layout])
     assert only(load_corpus(case.corpus, tmp_path)).label in EMOTIONS
+
+
+@each_corpus
+def test_a_copy_with_names_in_upper_case_is_the_same_corpus(case: Case, tmp_path: Path) -> None:
+    names = list(case.names())[:40]
+    write_audio(tmp_path / "a", names)
+    write_audio(tmp_path / "b", [name.upper() for name in names])
+    plain, upper = load_corpus(case.corpus, tmp_path / "a"), load_corpus(case.corpus, tmp_path / "b")
+    assert upper.report.unknown == []
+    assert upper.counts() == plain.counts()
+    assert [(u.speaker, u.label, u.text) for u in upper.utterances] == [
+        (u.speaker, u.label, u.text) for u in plain.utterances
+    ]
 
 
 @each_corpus

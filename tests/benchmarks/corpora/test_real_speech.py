@@ -1,5 +1,7 @@
 """The two corpora that lie beside the project, read where they are."""
 
+from dataclasses import replace
+
 import pytest
 
 from benchmarks.corpora import Corpus, load_corpus
@@ -44,4 +46,4 @@ def test_the_counts_are_the_expected_ones_and_the_report_is_empty(name: str, req
     corpus: Corpus = request.getfixturevalue(name)
     assert corpus.counts() == corpus.info.counts
     assert len(corpus.speakers) == corpus.info.speakers
-    assert corpus.report == type(corpus.report)()
+    assert replace(corpus.report, remarks=[]) == type(corpus.report)()

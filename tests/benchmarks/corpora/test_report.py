@@ -19,10 +19,10 @@ def load(root: Path, content: bytes | str) -> Corpus:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ("this is no audio at all\n" * 10, "Format not recognised"),
-        (b"", "empty file"),
-        (WAV[:20], "Error in WAV"),
-        (encoded("WAV", samples=0), "0 samples"),
+        ("this is no audio at all\n" * 10, "not readable as audio (Format not recognised"),
+        (b"", "the file is empty"),
+        (WAV[:20], "not readable as audio (Error in WAV"),
+        (encoded("WAV", samples=0), "an audio file with 0 samples"),
     ],
     ids=["text", "empty", "truncated header", "no samples"],
 )
@@ -118,6 +118,7 @@ def test_an_unknown_corpus_like_no_other_lists_the_known_names() -> None:
 
 def test_every_corpus_is_registered_with_what_is_known_of_it() -> None:
     named = {"iemocap", "msp-improv", "emodb", "ravdess", "crema-d", "nemo", "urdu", "savee", "tess", "esd"}
+    named |= {"emovo", "casia", "shemo", "ased"}
     assert named | {"manifest"} <= set(CORPORA)
     for name in named:
         info = CORPORA[name]
@@ -140,6 +141,10 @@ def test_every_corpus_is_registered_with_what_is_known_of_it() -> None:
         ("savee", 300, 4),
         ("tess", 1600, 2),
         ("esd", 28_000, 20),
+        ("emovo", 336, 6),
+        ("casia", 800, 4),
+        ("shemo", 2737, 87),
+        ("ased", 1964, 64),
     ],
 )
 def test_the_expected_totals_are_those_of_the_releases(name: str, total: int, speakers: int) -> None:

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from scipy import signal
 
 from benchmarks.corpora import synthetic
-from benchmarks.corpora.base import EMOTIONS, collect
+from benchmarks.corpora.base import EMOTIONS
+from benchmarks.corpora.loading import collect
 from benchmarks.corpora.synthetic import (
     FACTORS,
     INFO,

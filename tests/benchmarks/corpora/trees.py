@@ -1,6 +1,7 @@
 """Builders of fixture trees: the releases' names, folders and label files, with a millisecond of audio in each file."""
 
 import csv
+import hashlib
 import io
 import os
 from collections import defaultdict
@@ -46,7 +47,12 @@ def write(path: Path, content: bytes | str) -> Path:
 
 def write_audio(root: Path, names: Iterable[str]) -> None:
     for name in names:
-        write(root / name, FLAC if name.endswith(".flac") else WAV)
+        write(root / name, FLAC if name.endswith(".flac") else recording(name))
+
+
+def recording(name: str) -> bytes:
+    """A WAV whose 16 samples are of its name, so that no two are the same sound."""
+    return WAV[:-32] + hashlib.sha256(os.fsencode(name)).digest()
 
 
 # IEMOCAP
@@ -69,7 +75,7 @@ def iemocap_tree(root: Path) -> Path:
     for dialog, turns in dialogs.items():
         session = root / f"Session{dialog[4]}"
         for name, _ in turns:
-            write(session / "sentences/wav" / dialog / f"{name}.wav", WAV)
+            write(session / "sentences/wav" / dialog / f"{name}.wav", recording(name))
         write(session / "dialog/wav" / f"{dialog}.wav", WAV)
         labels = session / "dialog/EmoEvaluation"
         write(labels / f"{dialog}.txt", iemocap_labels(turns).encode("latin-1"))
@@ -112,7 +118,7 @@ def msp_improv_tree(root: Path, label_file: str = "Evalution.txt") -> Path:
         labelled.append((name, "XO"[number % 5 == 0]))
     for name, _ in labelled:
         sentence, speaker, kind = name.split("-")[2:5]
-        write(root / "Audio" / f"session{speaker[-1]}" / sentence / kind / f"{name}.wav", WAV)
+        write(root / "Audio" / f"session{speaker[-1]}" / sentence / kind / f"{name}.wav", recording(name))
     write(root / label_file, msp_improv_labels(labelled))
     write(root / f"._{label_file}", MACOS)
     return root
@@ -249,3 +255,46 @@ def esd_names(split: bool = False) -> Iterator[str]:
             for sentence in range(3):
                 folder = f"{speaker:04d}/{emotion}" + (f"/{parts[sentence]}" if split else "")
                 yield f"{folder}/{speaker:04d}_{350 * position + sentence + 1:06d}.wav"
+
+
+def emovo_names() -> Iterator[str]:
+    """All 588."""
+    sentences = (
+        [f"b{n}" for n in range(1, 4)] + ["d1", "d2"] + [f"l{n}" for n in range(1, 5)] + [f"n{n}" for n in range(1, 6)]
+    )
+    for speaker in ("f1", "f2", "f3", "m1", "m2", "m3"):
+        for emotion in ("gio", "neu", "rab", "tri", "dis", "pau", "sor"):
+            for sentence in sentences:
+                yield f"{speaker}/{emotion}-{speaker}-{sentence}.wav"
+
+
+def casia_names() -> Iterator[str]:
+    """All 1,200."""
+    for speaker in ("liuchanhg", "wangzhe", "zhaoquanyin", "ZhaoZuoxiang"):
+        for emotion in ("angry", "fear", "happy", "neutral", "sad", "surprise"):
+            for sentence in range(201, 251):
+                yield f"{speaker}/{emotion}/{sentence}.wav"
+
+
+def shemo_names() -> Iterator[str]:
+    """Two of each emotion for the first four women and men; the release has 87 speakers, most without some."""
+    for sex, folder in (("F", "female"), ("M", "male")):
+        for speaker in range(1, 5):
+            for emotion in "AFHNSW":
+                for number in ("01", "02"):
+                    yield f"{folder}/{sex}{speaker:02d}{emotion}{number}.wav"
+
+
+def ased_names() -> Iterator[str]:
+    """Every sentence and take of four speakers; the release has 64, many of them with a few."""
+    for folder, letter in (
+        ("01Neutral", "n1"),
+        ("02Fearful", "f2"),
+        ("03Happy", "h3"),
+        ("04Sad", "s4"),
+        ("05Angry", "a5"),
+    ):
+        for sentence in range(1, 8):
+            for take in (1, 2):
+                for sex, speaker in (("01", "01"), ("02", "02"), ("01", "03"), ("02", "65")):
+                    yield f"{folder}/{letter}-{sentence:02d}-{take:02d}-{sex}-{speaker}.wav"

@@ -4,7 +4,9 @@ import soundfile
 import torch
 
 from backbones import log_mel
-from benchmarks.data.features import extract, log_mel_of, read_audio
+from benchmarks.corpora import Utterance
+from benchmarks.data.audio import read_audio
+from benchmarks.data.features import extract, log_mel_of
 from benchmarks.errors import AudioError
 
 
@@ -48,7 +50,7 @@ def broken(tmp_path, kind):
         ("empty", "the file is empty"),
         ("no samples", "0 samples"),
         ("not numbers", "not numbers"),
-        ("folder", "no such file"),
+        ("folder", "no regular file"),
         ("absent", "no such file"),
     ],
 )
@@ -94,7 +96,9 @@ def test_a_damaged_cache_entry_is_replaced(tmp_path, monkeypatch):
 def test_extraction_goes_on_past_a_broken_file_and_names_it(tmp_path):
     soundfile.write(tmp_path / "good.wav", tone(16_000), 16_000)
     bad = broken(tmp_path, "text")
-    features, problems = extract([bad, tmp_path / "good.wav"], 20)
+    utterances = [Utterance(p.stem, p, "ann", "sad") for p in (bad, tmp_path / "good.wav")]
+    features, problems = extract(utterances, 20)
     assert features[0] is None
     assert features[1].shape == (20, 80)
-    assert list(problems) == [bad]
+    assert list(problems) == ["a"]
+    assert problems["a"].startswith("not readable as audio")

@@ -115,6 +115,7 @@ class Visit:
 
 def predicted(dsnet, *arguments):
     found = json.loads(dsnet("predict", *arguments, "--json")[1])[0]
+    found = found.get("timeline", [found])[0]  # the page hears the first window
     return found["emotion"], {name: f"{round(100 * p)}%" for name, p in found["probabilities"].items()}
 
 

@@ -41,7 +41,7 @@ def clean(tmp_path_factory):
     root = tmp_path_factory.mktemp("corpora") / "clean"
     generate(root, SyntheticSettings(speakers=4, utterances=8, correlation=0.0, seconds=0.5))
     utterances = load_corpus("synthetic", root).utterances
-    features, _ = extract([u.path for u in utterances], FRAMES)
+    features, _ = extract(utterances, FRAMES)
     return SpeechData(utterances, features, FRAMES, torch.device("cpu"))
 
 

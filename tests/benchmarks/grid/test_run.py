@@ -263,7 +263,7 @@ def test_across_corpora_every_model_is_tested_on_all_of_the_others_and_later_wit
 def predicted(folder, utterances):
     """What the model in the folder says of utterances, in the form of ``predictions.json``."""
     model, _ = load_model(folder)
-    features, _ = extract([u.path for u in utterances], 32)
+    features, _ = extract(utterances, 32)
     data = SpeechData(utterances, features, 32, torch.device("cpu"))
     found = predict(model, FoldSide(data, range(len(utterances)), model), 8, make_accelerator("cpu", "fp32")).tolist()
     return [

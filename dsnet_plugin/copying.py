@@ -1,0 +1,67 @@
+"""A copy of a model in mid-training: without the graph of the last step, and whole where the model is sharded (FSDP2)."""
+
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+from torch import Tensor, nn
+
+from dsnet_plugin.distributed import whole
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+def copy_of(model: Model) -> Model:
+    """A deep copy that shares nothing with the model, which stays as it is.
+
+    Tensors that modules keep from the last forward pass (old ``weight_norm``, cached attention biases) are copied by value:
+    torch copies no part of a graph. A model sharded by ``fully_shard`` becomes a plain one, and every rank must then call.
+    """
+    memo: dict[int, Any] = {}
+    sharded = [module for module in model.modules() if hasattr(module, "_get_fsdp_state")]
+    for module in sharded:
+        module.reshard()  # type: ignore[operator]
+        plain: Any = type(module).__mro__[2]  # FSDP's class of a module derives from FSDP's own and from the module's
+        memo[id(module)] = plain.__new__(plain)
+    memo |= by_value(model)
+    for module in sharded:
+        memo[id(module)].__dict__.update(copy.deepcopy(_without_fsdp(vars(module)), memo))
+    return copy.deepcopy(model, memo)
+
+
+def by_value(model: nn.Module) -> dict[int, Any]:
+    """Copies of the tensors of which ``deepcopy`` makes none, as it looks them up: by the ``id`` of what is copied."""
+    memo: dict[int, Any] = {}
+    for module in model.modules():
+        for tensor in _tensors(vars(module)):
+            if isinstance(tensor, nn.Parameter) and tensor.is_leaf and hasattr(tensor, "full_tensor"):
+                memo[id(tensor)] = nn.Parameter(whole(tensor.detach()).clone(), tensor.requires_grad)
+            elif not tensor.is_leaf:
+                memo[id(tensor)] = whole(tensor.detach()).clone()
+    return memo
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from _tensors(part)
+
+
+def _without_fsdp(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A module's attributes without those, and without the hooks, that ``fully_shard`` added."""
+    kept = {}
+    for name, value in state.items():
+        if name.startswith(("__composable_api", "_is_fsdp", "_fsdp")):
+            continue
+        if name.endswith("_hooks") and isinstance(value, Mapping):
+            hooks: Any = type(value)
+            kept[name] = hooks((key, hook) for key, hook in value.items() if not _of_fsdp(hook))
+        else:
+            kept[name] = value
+    return kept
+
+
+def _of_fsdp(hook: Any) -> bool:
+    return str(getattr(getattr(hook, "hook", hook), "__module__", "")).startswith("torch.distributed")

@@ -1,0 +1,64 @@
+"""What tensors hold, in a few characters each: which weights training changed, and whether a base is the right one.
+
+A digest depends on the values and the dtype, not on the device or the layout. One gigabyte takes less than a second.
+"""
+
+import ctypes
+import hashlib
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from dsnet_plugin.distributed import whole
+
+NARROWER = (torch.float16, torch.bfloat16)
+
+
+def digest(tensor: Tensor) -> str | None:
+    """The SHA-256 of a tensor's bytes, 16 hexadecimal digits; None for one without content (on the meta device)."""
+    if tensor.is_meta:
+        return None
+    content = whole(tensor.detach()).cpu().contiguous()
+    try:
+        address = content.data_ptr()
+    except RuntimeError:  # a subclass of Tensor that holds its content elsewhere
+        return None
+    size = content.numel() * content.element_size()
+    if size and not address:
+        return None
+    return hashlib.sha256((ctypes.c_char * size).from_address(address) if size else b"").hexdigest()[:16]
+
+
+def digests(named: Iterable[tuple[str, Tensor]]) -> dict[str, str | None]:
+    """The digest of each tensor by its name; one that stands under several names is read once."""
+    known: dict[int, str | None] = {}
+    found = {}
+    for name, tensor in named:
+        if id(tensor) not in known:
+            known[id(tensor)] = digest(tensor)
+        found[name] = known[id(tensor)]
+    return found
+
+
+def digests_without(module: nn.Module, part: nn.Module) -> dict[str, str | None]:
+    """The digests of a module's parameters, under each of their names, but for those of a part of it."""
+    left_out = {id(parameter) for parameter in part.parameters()}
+    named = module.named_parameters(remove_duplicate=False)
+    return digests((name, parameter) for name, parameter in named if id(parameter) not in left_out)
+
+
+def precisions(tensor: Tensor) -> dict[str, str | None]:
+    """The digests of a tensor in its own dtype and in the narrower ones in which a model may be loaded again."""
+    dtypes = [tensor.dtype]
+    if tensor.dtype in (torch.float32, torch.float64):
+        dtypes += NARROWER
+    return {str(dtype).removeprefix("torch."): digest(tensor.detach().to(dtype)) for dtype in dtypes}
+
+
+def agrees(tensor: Tensor, recorded: Mapping[str, str | None]) -> bool:
+    """Whether a tensor holds what :func:`precisions` recorded of another, as far as its dtype can tell."""
+    own = str(tensor.dtype).removeprefix("torch.")
+    # One in a wider dtype than the recorded ones is narrowed to the first, that of the recorded tensor.
+    dtype = own if own in recorded else next(iter(recorded))
+    return digest(tensor.detach().to(getattr(torch, dtype))) == recorded[dtype]

@@ -1,0 +1,171 @@
+"""Which modules a head can stand in for: blocks that turn one row of features an utterance into one row of scores."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from dsnet_plugin.wrapping.dry_run import untouched
+from dsnet_plugin.wrapping.trace import Call, Trace, storage, trace
+
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
+NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+ACTIVATIONS = {"softmax", "log_softmax", "sigmoid", "log_sigmoid", "tanh", "relu", "softplus", "elu", "gelu", "silu"}
+
+
+@dataclass(frozen=True)
+class Block:
+    """A classifier that a head can stand in for.
+
+    Args:
+        in_features: D, the width of what it is given.
+        num_classes: how many scores it gives.
+        channels_first: it is given feature maps (N, D, ...), as a convolution is, and not rows (N, D).
+        keeps_axes: what it gives has as many axes as what it is given, not always two.
+        tail: modules without parameters behind its last layer, such as a softmax, that are to stand behind the head.
+    """
+
+    in_features: int
+    num_classes: int
+    channels_first: bool = False
+    keeps_axes: bool = False
+    tail: tuple[nn.Module, ...] = ()
+
+
+def is_block(module: nn.Module) -> bool:
+    """Whether all that a module learns is in linear layers or convolutions and in normalisation between them."""
+    kinds = {type(part) for part in _learners(module)}
+    return any(issubclass(kind, LAYERS) for kind in kinds) and all(
+        issubclass(kind, (*LAYERS, *NORMS, nn.PReLU)) for kind in kinds
+    )
+
+
+def _learners(module: nn.Module) -> Iterator[nn.Module]:
+    """The layers with parameters, each whole: what is inside a linear layer, such as a weight norm, is part of it."""
+    if isinstance(module, LAYERS) or any(True for _ in module.parameters(recurse=False)):
+        yield module
+    if not isinstance(module, LAYERS):
+        for child in module.children():
+            yield from _learners(child)
+
+
+def run_alone(module: nn.Module) -> Block | str:
+    """What a block is, told by running it alone on features of its width; or why no head can stand in for it."""
+    layers = [layer for _, layer in layers_of(module)]
+    if not layers:
+        return f"is a {type(module).__name__} without a linear or convolution layer; expected a classifier"
+    like = next((p for p in module.parameters() if p.is_floating_point()), torch.empty(0))
+    failures: list[str] = []
+    # The width is that of the layer that is called first, mostly the first in the tree.
+    for first, width in dict.fromkeys((len(getattr(layer, "kernel_size", ())), _width(layer)) for layer in layers):
+        features = torch.zeros(3, width, *[1] * first, dtype=like.dtype, device=like.device)
+        try:
+            with untouched(module):
+                seen = trace(module, (features,), {})
+            return examine(seen, seen.calls[0])
+        except Exception as error:  # whatever a block says to one row an utterance
+            failures.append(
+                f"is a {type(module).__name__} that does not take one row of {width} features an utterance "
+                f"({type(error).__name__}: {' '.join(str(error).split())[:120]})"
+            )
+    return failures[0]
+
+
+def examine(seen: Trace, call: Call) -> Block | str:
+    """What a block is, told by one of its calls; or why no head can stand in for it."""
+    given, scores = [*call.args, *call.kwargs.values()], call.output
+    if not isinstance(scores, Tensor):
+        return f"gives a {type(scores).__name__} and not its scores alone"
+    if len(given) != 1 or call.kwargs or not isinstance(given[0], Tensor):
+        return f"takes {len(given)} arguments and not one row of features an utterance alone"
+    h = given[0]
+    first = next((c.module for c in [call, *seen.inside(call)] if isinstance(c.module, LAYERS)), None)
+    if first is None:
+        return "does not call a linear or convolution layer of its own"
+    maps, width = not isinstance(first, nn.Linear), _width(first)
+    classes = scores.shape[1 if maps else -1] if scores.dim() > 1 else 0
+    wide = h.dim() > 1 and (h.shape[1] if maps else h.shape[1:].numel()) == width
+    if not wide or len(scores) != len(h) or scores.numel() != len(h) * classes:
+        return _not_rows(h, scores)
+    foreign = any(key != storage(h) for key, _ in _before(seen, call, scores, h))
+    tail = "computes with more than it is given" if foreign else _tail(seen, call)
+    return tail if isinstance(tail, str) else Block(width, classes, maps, _keeps_axes(call.module, h, scores), tail)
+
+
+def _not_rows(h: Tensor, scores: Tensor) -> str:
+    frames = " for each frame" if scores.dim() > 2 else ""
+    return (
+        f"turns {tuple(h.shape)} into scores{frames} {tuple(scores.shape)}, expected one row an utterance, (N, D) into "
+        "(N, classes): pool over frames in front of it"
+    )
+
+
+def _width(layer: nn.Module) -> int:
+    return int(layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels)  # type: ignore[arg-type]
+
+
+def _keeps_axes(module: nn.Module, h: Tensor, scores: Tensor) -> bool:
+    if h.dim() > 2:
+        return scores.dim() == h.dim()
+    # Told by one row of two axes; layers keep further ones unless they are flattened.
+    return not any(isinstance(part, nn.Flatten) for part in module.modules())
+
+
+def _before(seen: Trace, call: Call, scores: Tensor, h: Tensor) -> Iterator[tuple[int, int | None]]:
+    """What the block's scores come from besides what it is given: other tensors of the model or of before its call."""
+    own = {storage(value) for value in (*call.module.parameters(), *call.module.buffers())}
+    todo, done = [(storage(scores), call.end)], set()
+    while todo:
+        key, time = todo.pop()
+        inside = [op for op in seen.writes.get(key, ()) if call.start <= op < time]
+        if key == storage(h) or not inside:
+            known = key in seen.inputs or key in seen.parameters or key in seen.buffers or key in seen.writes
+            if key not in own and known:
+                yield key, None
+        for op in inside:
+            if (key, op) not in done:
+                done.add((key, op))
+                todo.extend((read, op) for read in seen.reads[op])
+
+
+def _tail(seen: Trace, call: Call) -> tuple[nn.Module, ...] | str:
+    """The modules behind a block's last layer; or that something without a name lies there."""
+    inner = [call, *seen.inside(call)]
+    last = max((c for c in inner if isinstance(c.module, LAYERS)), key=lambda c: c.order, default=None)
+    if last is None or not isinstance(last.output, Tensor):
+        return "does not call a layer of its own"
+    behind = [c for c in inner if c.order > last.last]
+    reached, tail, covered = last.output, [], set(range(last.start, last.end))
+    taken = last.last
+    for step in behind:
+        if step.order <= taken:
+            continue
+        learns = any(True for _ in step.module.parameters())
+        if not learns and len(step.args) == 1 and step.args[0] is reached and isinstance(step.output, Tensor):
+            reached = step.output
+            tail.append(step.module)
+            taken = step.last
+            covered |= set(range(step.start, step.end))
+    late = [op for op in seen.writes.get(storage(reached), ()) if last.end <= op < call.end and op not in covered]
+    if storage(reached) == storage(call.output) and not late:
+        return (
+            tuple(tail) if reached.shape == call.output.shape else "gives its scores in another shape than its layer's"
+        )
+    name = last.name or "its last layer"
+    end = seen.operations[call.end - 1].removeprefix("aten::").strip("_")
+    if seen.depends_on_alone(call.output, call.end, last) or end in ACTIVATIONS:
+        return f"ends in a function of what {name} gives, which would be lost"
+    return ()
+
+
+def learns_last(seen: Trace, call: Call) -> bool:
+    """Whether the last thing that learns in a call is a layer, and not a normalisation, whose output is features."""
+    calls = [c for c in [call, *seen.inside(call)] if any(True for _ in _learners(c.module))]
+    whole = [c for c in calls if isinstance(c.module, LAYERS) or not any(c.holds(other) for other in calls)]
+    return bool(whole) and isinstance(max(whole, key=lambda c: c.order).module, LAYERS)
+
+
+def layers_of(module: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The linear layers and convolutions of a model with their names, in the order of its tree."""
+    return [(name, layer) for name, layer in module.named_modules() if isinstance(layer, LAYERS)]

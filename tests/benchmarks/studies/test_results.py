@@ -1,0 +1,28 @@
+"""What the documentation says of the studies is what their committed lines give."""
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from benchmarks.studies.batch_norm import app
+
+PROJECT = Path(__file__).parents[3]
+CHOOSING = (PROJECT / "docs" / "choosing.md").read_text(encoding="utf-8")
+
+
+def rows(text):
+    """The cells of each line of each table, without rules and blanks."""
+    lines = [line for line in text.splitlines() if line.startswith("|") and not re.match(r"^\|[-:| ]+\|$", line)]
+    return [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in lines]
+
+
+@pytest.mark.parametrize("command", ["check", "neutral"])
+def test_the_tables_of_the_documentation_are_those_of_the_committed_lines(command):
+    lines = PROJECT / "benchmarks" / "results" / "batch-norm" / f"{command}.jsonl"
+    done = CliRunner().invoke(app, [command, "nothing-is-computed", "--out", str(lines)], catch_exceptions=False)
+    summary = rows(done.stdout)
+    summary = summary[[row[0] for row in summary].index("method") :]
+    assert len(summary) == 5
+    assert set(summary) <= set(rows(CHOOSING))
