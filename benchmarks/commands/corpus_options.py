@@ -38,7 +38,7 @@ def corpus_spec(
     """The corpus that the options name.
 
     Raises:
-        CorpusError: a known corpus without its root, a correlation for a real corpus, or a word that means two things.
+        CorpusError: a known corpus without its root, a correlation for a real corpus, or a word with two meanings.
     """
     if name != "synthetic" and correlation is not None:
         raise CorpusError(f"--correlation goes with --corpus synthetic alone, not with {name}")

@@ -12,7 +12,7 @@ from benchmarks.data import collate
 from benchmarks.data.features import cut_waveform
 from benchmarks.errors import AudioError
 from benchmarks.methods import Batch
-from benchmarks.training import load_model
+from benchmarks.training.checkpoint import load_model
 from dsnet_plugin import CheckpointError
 
 

@@ -50,7 +50,7 @@ class CorpusSpec:
     """Fields of ``SyntheticSettings`` with their values, for the synthetic corpus alone."""
 
     words: tuple[tuple[str, str], ...] = ()
-    """What words of the column ``label`` mean, with the label for each, for a manifest alone."""
+    """What words of a manifest's column ``label`` mean, with the class of each."""
 
 
 @dataclass(frozen=True)

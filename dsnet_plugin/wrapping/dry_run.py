@@ -29,9 +29,10 @@ def untouched(model: nn.Module) -> Iterator[None]:
         if buffer is not None
     ]
     devices = {parameter.device.index for parameter in model.parameters() if parameter.device.type == "cuda"}
-    with torch.random.fork_rng(devices), torch.no_grad(), eval_mode(model):
+    with torch.random.fork_rng(devices), torch.no_grad():
         try:
-            yield
+            with eval_mode(model):
+                yield
         finally:
             for module, name, buffer, version, value in buffers:
                 module._buffers[name] = buffer

@@ -34,7 +34,7 @@ def test_training_two_methods_prints_folds_scores_and_a_comparison_and_writes_th
         f"{folder.format('dsnet', 2)}: test spk02",
     ]
     summary = json.loads((tmp_path / "summary.json").read_text())
-    assert out.count("| true angry |") == 2
+    assert out.count("| true angry ") == 2
     assert out.count("pooled UAR ") == 3
     table = [line.split("|") for line in out[out.index("| method") :].splitlines() if line.startswith("| ")][1:]
     for name, row in zip(("baseline", "dsnet"), table, strict=True):

@@ -52,7 +52,7 @@ def test_it_says_what_it_does_and_the_same_command_finds_it_done(dsnet, written,
     )
     assert lines[3] == f"1 of 1 cells in {tmp_path / 'out' / 'cells.jsonl'}"
     assert lines[-1] == f"dsnet report {tmp_path / 'out'} makes tables, figures and a page of it"
-    assert "| true angry |" in out
+    assert "| true angry " in out
     assert "baseline: pooled UAR" in out
     assert "1 cells: 1 finished, 0 to compute" in dsnet(*command)[1]
 

@@ -193,7 +193,7 @@ def test_weights_that_are_no_numbers_are_refused(dsnet, tmp_path):
     model, record = load_model(folder)
     with torch.no_grad():
         next(model.parameters()).fill_(torch.nan)
-    save_model(folder / "best.safetensors", model, {key: record[key] for key in record if key != "kind"})
+    save_model(folder / "best.safetensors", model, record)
     status, out, errors = dsnet("predict", folder, sound(tmp_path / "a.wav", 0.3))
     assert (status, out, len(errors)) == (2, "", 1)
     assert "holds values that are not numbers; train the model again" in errors[0]
