@@ -88,6 +88,16 @@ def load_pretrained(folder: str | Path, model: nn.Module | None = None, criterio
         ConfigError: settings that this release does not know.
         HeadNotFoundError, ShapeError: the model has no classifier of the saved name, or one of another width.
         WrapError: the model is wrapped already.
+
+    Example:
+        >>> import torch
+        >>> from tempfile import TemporaryDirectory
+        >>> head, h = DisentangleHead(in_features=16, num_classes=4), torch.randn(2, 16)
+        >>> with TemporaryDirectory() as folder:
+        ...     save_pretrained(head, folder)
+        ...     loaded = load_pretrained(folder)
+        >>> torch.equal(loaded(h), head.eval()(h))
+        True
     """
     record, tensors = _read(Path(folder))
     if criterion is None and record.get("criterion") is not None:

@@ -281,6 +281,11 @@ def attach(model: nn.Module, head: DisentangleHead, location: Location | str) ->
     Raises:
         HeadNotFoundError: no such name.
         ShapeError: the head has another width than the features.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(20, 16), nn.ReLU(), nn.Linear(16, 4))
+        >>> print(attach(model, DisentangleHead(in_features=16, num_classes=4), "2").status().head)
+        2
     """
     location = locate(model, head=location) if isinstance(location, str) else location
     kind = _class_for(model)
