@@ -42,7 +42,9 @@ def folds(small_data, tmp_path_factory):
     out = tmp_path_factory.mktemp("run")
     settings = TrainingSettings(epochs=1, max_frames=32)
     for name in ("dsnet", "dsc"):
-        run_cell(planned(name, settings, folder=name, corpus="synthetic"), context_of(small_data, out))
+        run_cell(
+            planned(name, settings, folder=name, corpus="synthetic"), context_of(small_data, out, corpus="synthetic")
+        )
     return {name: out / name for name in ("dsnet", "dsc")}
 
 
