@@ -95,6 +95,9 @@ def _laid_out(cell: Cell, prefix: str) -> list[Space]:
 
 
 def _tsne(features: NDArray[np.float32]) -> Any:
+    """Places (N, 2) of features (N, D); those that are all the same stay in one place, where scikit-learn would crash."""
+    if np.ptp(features, axis=0).max() <= 1e-5 * np.abs(features).max():
+        return np.zeros((len(features), 2))
     layout = TSNE(perplexity=min(PERPLEXITY, (len(features) - 1) / 3), init="pca", random_state=0)
     return layout.fit_transform(features)
 

@@ -15,6 +15,7 @@ from benchmarks.report import curves_figure as curves
 from benchmarks.report import spaces_figure as spaces
 from benchmarks.report.columns import columns
 from benchmarks.report.picture import render
+from benchmarks.report.spaces_figure import _tsne
 from tests.benchmarks.report.records import Corpus, cell, read, write_spaces
 
 ALPHA, BETA = Corpus("alpha", each=6), Corpus("beta")
@@ -182,3 +183,7 @@ def test_names_that_look_like_formulas_are_drawn_as_they_are(tmp_path):
     assert confusion.confusion_figure(
         "x", "X", columns({method: cells(method, odd) for method in ("baseline", "dsnet")})
     )
+
+
+def test_recordings_that_are_all_the_same_stay_in_one_place():
+    assert (_tsne(np.full((8, 4), 0.3, dtype=np.float32)) == 0).all()
