@@ -283,9 +283,8 @@ def attach(model: nn.Module, head: DisentangleHead, location: Location | str) ->
         ShapeError: the head has another width than the features.
 
     Example:
-        >>> model = nn.Sequential(nn.Linear(20, 16), nn.ReLU(), nn.Linear(16, 4))
-        >>> print(attach(model, DisentangleHead(in_features=16, num_classes=4), "2").status().head)
-        2
+        >>> attach(nn.Sequential(nn.Linear(16, 4)), DisentangleHead(16, num_classes=4), "0").status().head
+        '0'
     """
     location = locate(model, head=location) if isinstance(location, str) else location
     kind = _class_for(model)
@@ -308,8 +307,7 @@ def _confirm(wrapped: WrappedModel, args: tuple[Any, ...], kwargs: dict[str, Any
 
 def _blank(model: nn.Module) -> WrappedModel:
     """An empty wrapped model, for pickle to fill."""
-    kind = _class_for(bare(model))
-    return kind.__new__(kind)
+    return (kind := _class_for(bare(model))).__new__(kind)
 
 
 def _class_for(model: nn.Module) -> type[WrappedModel]:

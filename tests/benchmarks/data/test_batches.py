@@ -17,7 +17,7 @@ def test_inputs_are_fitted_static_features_with_their_deltas(small_data):
 def test_each_row_is_paired_with_a_neutral_utterance_of_its_own_speaker(small_data):
     indices = list(range(47, -1, -1))  # places are not indices
     side = FoldSide(small_data, indices, DSNET, "error", seed=1)
-    places = side.training_indices(0)[::3]
+    places = side.training_places(0)[::3]
     batch = side.batch(places, 0)
     assert len(batch["neutral"]) == len({small_data.utterances[indices[place]].speaker for place in places})
     for row, place in enumerate(places):
@@ -30,7 +30,7 @@ def test_each_row_is_paired_with_a_neutral_utterance_of_its_own_speaker(small_da
 
 def test_no_reference_is_trained_on(small_data):
     side = FoldSide(small_data, range(48), DSNET, "error")
-    trained = {small_data.utterances[side.indices[place]].key for place in side.training_indices(0)}
+    trained = {small_data.utterances[side.indices[place]].key for place in side.training_places(0)}
     references = side.reference_keys()
     assert sorted(references) == ["spk00", "spk01", "spk02", "spk03"]
     assert trained.isdisjoint(key for keys in references.values() for key in keys)
@@ -40,7 +40,7 @@ def test_no_reference_is_trained_on(small_data):
 def test_a_method_without_references_gets_inputs_and_labels_alone(small_data):
     side = FoldSide(small_data, range(48), BASELINE)
     assert set(side.batch([0, 1], 0)) == {"inputs", "labels"}
-    assert len(side.training_indices(0)) == 48
+    assert len(side.training_places(0)) == 48
 
 
 def test_a_batch_of_speakers_without_neutral_speech_has_a_mask_and_no_references(small_data):

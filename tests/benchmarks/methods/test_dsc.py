@@ -138,7 +138,7 @@ def test_each_speaker_has_one_fixed_reference_that_its_second_neutral_utterance_
 
 def test_a_batch_has_the_substitute_where_the_reference_itself_is_x(small_data):
     side = FoldSide(small_data, range(47, -1, -1), make(), "error", seed=1)  # places are not indices
-    assert side.training_indices(0) == list(range(48))
+    assert side.training_places(0) == list(range(48))
     batch = side.batch(range(48))
     rows = batch["neutral"][batch["neutral_index"]]
     assert not (rows == batch["inputs"]).flatten(1).all(1).any()
