@@ -163,6 +163,7 @@ class WrappedModel(nn.Module):
     def status(self) -> Status:
         """Where the head stands, its widths, parameters with and without the training-only parts, loss weights."""
         head, config = self.head, self.head.config
+        for_training = nn.ModuleList([head.p_ei, head.restorer, head.task_loss])
         return Status(
             model=type(self.model).__name__,
             head=self.location.name,
@@ -171,9 +172,7 @@ class WrappedModel(nn.Module):
             in_features=head.in_features,
             num_classes=head.num_classes,
             parameters=sum(p.numel() for p in self.parameters()),
-            training_only=sum(
-                p.numel() for part in (head.p_ei, head.restorer, head.task_loss) for p in part.parameters()
-            ),
+            training_only=sum(p.numel() for p in for_training.parameters()),
             weights={"orthogonality": config.alpha, "reconstruction": config.beta, "calibration": config.gamma},
         )
 
@@ -286,8 +285,7 @@ def attach(model: nn.Module, head: DisentangleHead, location: Location | str) ->
         >>> attach(nn.Sequential(nn.Linear(16, 4)), DisentangleHead(16, num_classes=4), "0").status().head
         '0'
     """
-    location = locate(model, head=location) if isinstance(location, str) else location
-    kind = _class_for(model)
+    location, kind = locate(model, head=location) if isinstance(location, str) else location, _class_for(model)
     model, slot, replaced = place(model, head, location)
     return kind(model, slot, location, replaced)
 
