@@ -47,10 +47,14 @@ class DSNet(Method):
         if labels is None:
             logits: Tensor = self.head(self.encoder(inputs))
             return logits
-        h_n = None if neutral is None else neutral_pass(self.encoder, lambda: self.encoder(neutral))
-        h = self.encoder(inputs)
+        h, h_n = self.encode(inputs, neutral)
         output: DisentangleOutput = self.head(h, labels, h_n, neutral_index, neutral_mask)
         return output
+
+    def encode(self, inputs: Tensor, neutral: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """The features h (N, D) of the labelled utterances, and h_n (K, D) of the references, if there are any."""
+        h_n = None if neutral is None else neutral_pass(self.encoder, lambda: self.encoder(neutral))
+        return self.encoder(inputs), h_n
 
     def pairing(self, speakers: Speakers) -> NeutralReferences:
         """The references of each speaker, which are left out of the training set (section 4.2)."""

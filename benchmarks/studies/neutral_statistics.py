@@ -8,47 +8,31 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from backbones.frontend import NUM_MEL_BINS
 from benchmarks.methods.dsnet import DSNet
-from dsnet_plugin import DisentangleOutput
 
 
 class OwnStatistics(DSNet):
     """DSNet whose references are normalised by one another: the neutral batch's own mean and variance, traceless."""
 
-    def forward(
-        self,
-        inputs: Tensor,
-        labels: Tensor | None = None,
-        neutral: Tensor | None = None,
-        neutral_index: Tensor | None = None,
-        neutral_mask: Tensor | None = None,
-    ) -> Tensor | DisentangleOutput:
-        """See :meth:`DSNet.forward`."""
-        if labels is None or neutral is None:
-            return super().forward(inputs, labels, neutral, neutral_index, neutral_mask)
+    def encode(self, inputs: Tensor, neutral: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """See :meth:`DSNet.encode`."""
+        if neutral is None:
+            return super().encode(inputs, neutral)
         norms = _norms(self.encoder)
         for norm in norms:
             norm.track_running_stats = False  # which leaves batch statistics, and no update
         h_n = self.encoder(neutral)
         for norm in norms:
             norm.track_running_stats = True
-        output: DisentangleOutput = self.head(self.encoder(inputs), labels, h_n, neutral_index, neutral_mask)
-        return output
+        return self.encoder(inputs), h_n
 
 
 class LabelledStatistics(DSNet):
     """DSNet whose references are normalised by the labelled batch's mean and variance, detached."""
 
-    def forward(
-        self,
-        inputs: Tensor,
-        labels: Tensor | None = None,
-        neutral: Tensor | None = None,
-        neutral_index: Tensor | None = None,
-        neutral_mask: Tensor | None = None,
-    ) -> Tensor | DisentangleOutput:
-        """See :meth:`DSNet.forward`."""
-        if labels is None or neutral is None:
-            return super().forward(inputs, labels, neutral, neutral_index, neutral_mask)
+    def encode(self, inputs: Tensor, neutral: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """See :meth:`DSNet.encode`."""
+        if neutral is None:
+            return super().encode(inputs, neutral)
         seen: dict[nn.Module, tuple[Tensor, Tensor]] = {}
 
         def keep(norm: nn.Module, arguments: tuple[Tensor]) -> None:
@@ -68,8 +52,7 @@ class LabelledStatistics(DSNet):
         for norm, (mean, variance) in zip(norms, running, strict=True):
             norm.running_mean, norm.running_var = mean, variance
             norm.training = True
-        output: DisentangleOutput = self.head(h, labels, h_n, neutral_index, neutral_mask)
-        return output
+        return h, h_n
 
 
 class LinearEncoder(nn.Module):
