@@ -1,12 +1,13 @@
 """A copy of a model in mid-training: without the graph of the last step, and whole where the model is sharded (FSDP2)."""
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from torch import Tensor, nn
+from torch import nn
 
 from dsnet_plugin.distributed import whole
+from dsnet_plugin.wrapping.trace import tensors
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -33,20 +34,12 @@ def by_value(model: nn.Module) -> dict[int, Any]:
     """Copies of the tensors that ``deepcopy`` refuses, as a memo for it: by the ``id`` of the original."""
     memo: dict[int, Any] = {}
     for module in model.modules():
-        for tensor in _tensors(vars(module)):
+        for tensor in tensors(vars(module)):
             if isinstance(tensor, nn.Parameter) and tensor.is_leaf and hasattr(tensor, "full_tensor"):
                 memo[id(tensor)] = nn.Parameter(whole(tensor.detach()).clone(), tensor.requires_grad)
             elif not tensor.is_leaf:
                 memo[id(tensor)] = whole(tensor.detach()).clone()
     return memo
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, Mapping | list | tuple):
-        for part in value.values() if isinstance(value, Mapping) else value:
-            yield from _tensors(part)
 
 
 def _without_fsdp(state: Mapping[str, Any]) -> dict[str, Any]:
