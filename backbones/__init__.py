@@ -7,12 +7,15 @@ An encoder is a module with ``forward(inputs) -> (N, D)``, ``num_features`` (D) 
 
 from collections.abc import Mapping
 from difflib import get_close_matches
+from inspect import signature
 from typing import Any, Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from backbones.cnn import CNNEncoder
+from backbones.feature_encoder import FeatureEncoder
 from backbones.frontend import SAMPLE_RATE, LogMelFilterBank, add_deltas, fit_frames, log_mel, num_samples
+from backbones.frozen import FrozenEncoder
 from backbones.hf_encoder import HFEncoder
 from backbones.pooling import AttentionPool
 from backbones.timm_encoder import TimmEncoder
@@ -23,11 +26,14 @@ __all__ = [
     "AttentionPool",
     "CNNEncoder",
     "Encoder",
+    "FeatureEncoder",
+    "FrozenEncoder",
     "HFEncoder",
     "LogMelFilterBank",
     "TimmEncoder",
     "add_deltas",
     "create_encoder",
+    "create_frozen_encoder",
     "fit_frames",
     "list_encoders",
     "log_mel",
@@ -72,18 +78,42 @@ def create_encoder(name: str, **options: Any) -> Any:
         ('lmfb', torch.Size([2, 256]))
     """
     family, _, rest = name.partition("/")
+    kinds: dict[str, type[nn.Module]] = {"timm": TimmEncoder, "hf": HFEncoder}
+    if name != "cnn" and not (family in kinds and rest):
+        known = list_encoders()
+        near = get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+        raise ConfigError(f"unknown encoder {name!r}; {hint}")
+    kind = CNNEncoder if name == "cnn" else kinds[family]
+    if kind is not TimmEncoder and (surplus := sorted(options.keys() - set(signature(kind).parameters))):
+        offered = sorted(signature(kind).parameters.keys() - {"source", "record"})
+        raise ConfigError(f"encoder {name!r} has no option {surplus[0]!r}; it takes {', '.join(offered)}")
     try:
-        if name == "cnn":
-            return CNNEncoder(**options)
-        if family == "timm" and rest:
-            return TimmEncoder(rest, **options)
-        if family == "hf" and rest:
-            return HFEncoder(rest, **options)
+        return kind(**options) if name == "cnn" else kind(rest, **options)
     except ConfigError:
         raise
     except (TypeError, ValueError) as error:
         raise ConfigError(f"encoder {name!r} does not take these options: {error}") from error
-    known = list_encoders()
-    near = get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-    raise ConfigError(f"unknown encoder {name!r}; {hint}")
+
+
+def create_frozen_encoder(name: str, **options: Any) -> FrozenEncoder:
+    """Makes an encoder whose weights stay as they are, for features that are computed once.
+
+    Args:
+        name: ``timm/NAME`` or ``hf/...``; the paper's CNN has no pretrained weights.
+        options: those of the encoder's constructor; ``freeze`` is ``"all"`` in any case.
+
+    Raises:
+        ConfigError: see :func:`create_encoder`; or an encoder that is not pretrained, or whose pooling learns.
+    """
+    if name == "cnn":
+        raise ConfigError("freeze='all' on cnn, which has no pretrained weights; freeze a timm or an hf encoder")
+    if options.get("pooling") == "attention":
+        raise ConfigError(
+            "pooling='attention' learns, and a frozen encoder's frames are pooled once; use mean or mean_std"
+        )
+    if name.startswith("timm/") and not (options.get("pretrained") or options.get("checkpoint_path")):
+        raise ConfigError(
+            f"freeze='all' on {name} without pretrained weights; add pretrained=true, or checkpoint_path=FILE"
+        )
+    return FrozenEncoder(create_encoder(name, **{**options, "freeze": "all"}))

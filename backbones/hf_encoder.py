@@ -8,11 +8,16 @@ from torch import Tensor, nn
 
 from backbones.frontend import FRAME_LENGTH, FRAME_SHIFT, SAMPLE_RATE
 from backbones.hf_loading import PROCESSORS, blueprint, build, load
-from backbones.pooling import AttentionPool, mean_pool
-from dsnet_plugin.errors import ConfigError, ShapeError
+from backbones.pooling import AttentionPool, first_places, mean_pool, mean_std_pool
+from backbones.whisper import WHISPER_STEP, whisper_states
+from dsnet_plugin.config import check_choice
+from dsnet_plugin.errors import ShapeError
 
-Pooling = Literal["mean", "attention"]
+Pooling = Literal["mean", "mean_std", "attention"]
 Freeze = Literal["none", "feature_extractor", "all"]
+
+_PROVENANCE = ("_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version")
+"""Entries of a configuration that say where a model comes from; its features do not depend on them."""
 
 
 class HFEncoder(nn.Module):
@@ -25,20 +30,26 @@ class HFEncoder(nn.Module):
       ones) get it. The others, such as wav2vec2-base, normalise each channel over the whole row, padding included, and
       their configuration asks for no mask; data2vec-audio's and some HuBERTs' position convolutions leak padding in spite
       of a mask. Those see the utterances of one length at a time and unpadded: as many passes a batch as it has lengths.
-    - Whisper and AST pad each utterance to the one length they are made for (30 s, 10.24 s) or cut it; the pooling
-      then takes the utterance's own frames (of AST its patches, without the two classification tokens). Their
-      processors compute on the CPU, and no gradient reaches the waveform.
+    - Whisper is made for 30 s. Here an utterance is filled with silence to the next half second, the position embedding is cut
+      to as much, and what is longer than 30 s is cut; utterances of one half second are one pass.
+    - AST fills each utterance to the one length it is made for (10.24 s) or cuts it, and leaves out its two classification
+      tokens. Its processor computes on the CPU, and no gradient reaches the waveform.
+
+    The pooling takes the utterance's own frames alone.
 
     SpecAugment, layer drop and wav2vec2's adapter are left out: the first draws from numpy's global state and refuses
     short utterances, the second takes a layer from the weighting.
 
-    For hooks on the model's layers, ``rows`` holds the indices of the utterances that it sees while those of one length
+    ``blueprint`` is what builds the model again without its weights, ``recipe`` what its features depend on besides them.
+
+    For hooks on the model's layers, ``rows`` holds the indices of the utterances that it sees while those of like length
     have their turn, and else None.
 
     Args:
         source: a folder that ``save_pretrained`` wrote (model and processor), or a hub id; see
             :func:`backbones.hf_loading.load` for what is accepted.
-        pooling: ``"mean"``, or ``"attention"`` (:class:`AttentionPool`).
+        pooling: ``"mean"``; ``"mean_std"``, with the standard deviation beside the mean, twice as wide; or ``"attention"``
+            (:class:`AttentionPool`).
         freeze: ``"feature_extractor"`` keeps the convolutions in front as they are, ``"all"`` the whole model, which
             then stays in eval mode, too.
         layer_weights: pool a learned softmax weighting of all hidden states instead of the last.
@@ -66,21 +77,22 @@ class HFEncoder(nn.Module):
         record: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        for name, value, known in (
-            ("pooling", pooling, ("mean", "attention")),
-            ("freeze", freeze, ("none", "feature_extractor", "all")),
-        ):
-            if value not in known:
-                raise ConfigError(f"{name}={value!r}; expected one of {', '.join(known)}")
+        check_choice("pooling", pooling, Pooling)
+        check_choice("freeze", freeze, Freeze)
         self.model, self.processor = load(source) if record is None else build(source, record)
         self.blueprint = blueprint(self.model, self.processor)
+        config = {key: value for key, value in self.blueprint["config"].items() if key not in _PROVENANCE}
+        self.recipe = {"config": config, "processor": self.blueprint["processor"], "pooling": pooling}
         self.freeze = freeze
         config = self.model.config
-        self.num_features: int = config.hidden_size
+        width: int = config.hidden_size
+        self.num_features = 2 * width if pooling == "mean_std" else width
         self.rows: Tensor | None = None
-        self.pool: Callable[..., Tensor] = AttentionPool(self.num_features) if pooling == "attention" else mean_pool
+        pools = {"mean": mean_pool, "mean_std": mean_std_pool}
+        self.pool: Callable[..., Tensor] = AttentionPool(width) if pooling == "attention" else pools[pooling]
         self.layer_weights = nn.Parameter(torch.zeros(config.num_hidden_layers + 1)) if layer_weights else None
-        self.takes_padding = not _is_wav2vec2_kin(config) or _is_masked_in_full(config)
+        masked = _is_wav2vec2_kin(config) and _is_masked_in_full(config)
+        self.takes_padding = masked or config.model_type == "audio-spectrogram-transformer"
         self.min_samples = _receptive_field(config) if _is_wav2vec2_kin(config) else FRAME_LENGTH
         if gradient_checkpointing:
             older = self.model.gradient_checkpointing_enable  # its name before transformers 5
@@ -100,21 +112,37 @@ class HFEncoder(nn.Module):
 
     def forward(self, inputs: Tensor | Mapping[str, Tensor]) -> Tensor:
         """Waveforms, (N, samples) or a dict with their mask, to h (N, D)."""
+        return self._by_length(inputs, self._features)
+
+    def pooled_states(self, inputs: Tensor | Mapping[str, Tensor]) -> Tensor:
+        """Waveforms to each hidden state pooled, (N, L, D): with ``layer_weights`` all L of them, else the last.
+
+        This is what does not change while the whole model is frozen; the layer weights do not act on it.
+        """
+        return self._by_length(inputs, self._pooled)
+
+    def _by_length(
+        self, inputs: Tensor | Mapping[str, Tensor], compute: Callable[[Tensor, list[int] | None], Tensor]
+    ) -> Tensor:
+        """One pass over the batch, or as many as it has kinds of length where the model cannot tell padding."""
         waveform, lengths = self._unpack(inputs)
-        if lengths is None or self.takes_padding or len(set(lengths)) == 1:
-            return self._features(waveform, lengths)
-        rows: dict[int, list[int]] = {}
+        if lengths is None or self.takes_padding:
+            return compute(waveform, lengths)
+        step = WHISPER_STEP if self.model.config.model_type == "whisper" else 1
+        alike: dict[int, list[int]] = {}
         for row, length in enumerate(lengths):
-            rows.setdefault(length, []).append(row)
-        found, orders = [], []
+            alike.setdefault(-(-length // step), []).append(row)
+        if len(alike) == 1:
+            return compute(waveform, lengths)
+        parts, orders = [], []
         try:
-            for length, own in rows.items():
-                self.rows = torch.tensor(own, device=waveform.device)
-                found.append(self._features(waveform[self.rows], [length] * len(own)))
-                orders.append(self.rows)
+            for rows in alike.values():
+                self.rows = order = torch.tensor(rows, device=waveform.device)  # another thread may set its own
+                parts.append(compute(waveform[order], [lengths[row] for row in rows]))
+                orders.append(order)
         finally:
             self.rows = None
-        return torch.cat(found)[torch.cat(orders).argsort()]
+        return torch.cat(parts)[torch.cat(orders).argsort()]
 
     def _unpack(self, inputs: Tensor | Mapping[str, Tensor]) -> tuple[Tensor, list[int] | None]:
         """The waveforms and how many samples of each row are its own; None where all are, so that sizes stay dynamic."""
@@ -125,7 +153,7 @@ class HFEncoder(nn.Module):
         if mask is not None:
             if mask.shape != waveform.shape:
                 raise ShapeError(f"a mask of shape {tuple(mask.shape)} for waveforms of {tuple(waveform.shape)}")
-            if not torch.equal(mask.bool(), _first(mask.sum(1), mask.shape[1])):
+            if not torch.equal(mask.bool(), first_places(mask.sum(1), mask.shape[1])):
                 raise ShapeError("a mask with gaps: expected each row True for its own samples first, then False")
             lengths = mask.sum(1).tolist()
             shortest = min(lengths)
@@ -136,16 +164,30 @@ class HFEncoder(nn.Module):
         return waveform, lengths
 
     def _features(self, waveform: Tensor, lengths: list[int] | None) -> Tensor:
+        if not isinstance(self.pool, AttentionPool):
+            return self._weighted(self._pooled(waveform, lengths))
+        states, mask = self._states(waveform, lengths)
+        h: Tensor = self.pool(self._weighted(torch.stack(states, dim=1)).transpose(1, 2), mask)
+        return h
+
+    def _pooled(self, waveform: Tensor, lengths: list[int] | None) -> Tensor:
+        states, mask = self._states(waveform, lengths)
+        return torch.stack([self.pool(state.transpose(1, 2), mask) for state in states], dim=1)
+
+    def _weighted(self, states: Tensor) -> Tensor:
+        """All hidden states (N, L, ...) as one (N, ...)."""
+        if self.layer_weights is None:
+            return states[:, -1]
+        weights = self.layer_weights.softmax(dim=0)
+        return sum(
+            (w * state for w, state in zip(weights, states.unbind(1), strict=True)), torch.zeros_like(states[:, 0])
+        )
+
+    def _states(self, waveform: Tensor, lengths: list[int] | None) -> tuple[tuple[Tensor, ...], Tensor | None]:
+        """The hidden states to pool, and which frames are the utterances' own."""
         if lengths is not None:
             waveform = waveform[:, : max(lengths)]
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self.freeze != "all"):
-            states, mask = self._encode(waveform.float(), lengths)
-        x = states[-1]
-        if self.layer_weights is not None:
-            weights = self.layer_weights.softmax(dim=0)
-            x = sum((w * state for w, state in zip(weights, states, strict=True)), torch.zeros_like(x))
-        h: Tensor = self.pool(x.transpose(1, 2), mask)
-        return h
+        return self._encode(waveform.float(), lengths)
 
     def _encode(self, waveform: Tensor, lengths: list[int] | None) -> tuple[tuple[Tensor, ...], Tensor | None]:
         """The hidden states to pool, each (N, T, D), and which frames are the utterances' own."""
@@ -153,7 +195,7 @@ class HFEncoder(nn.Module):
         if _is_wav2vec2_kin(config):
             valid = None
             if lengths is not None and min(lengths) < waveform.shape[1]:
-                valid = _first(torch.tensor(lengths, device=waveform.device), waveform.shape[1])
+                valid = first_places(torch.tensor(lengths, device=waveform.device), waveform.shape[1])
             if self.processor.do_normalize:
                 waveform = _standardise(waveform, valid)
             if valid is None:
@@ -161,22 +203,20 @@ class HFEncoder(nn.Module):
             states = self._run(waveform.masked_fill(~valid, 0), attention_mask=valid.long())
             mask = self.model._get_feature_vector_attention_mask(states[-1].shape[1], valid.long())
             return states, mask
+        if config.model_type == "whisper":
+            states, mask = whisper_states(self.model, self.processor, waveform, lengths)
+            return (states if self.layer_weights is not None else states[-1:]), mask
         if lengths is None:
             lengths = [waveform.shape[1]] * len(waveform)
         rows = [row[:length].cpu().numpy() for row, length in zip(waveform.detach(), lengths, strict=True)]
-        found = self.processor(rows, sampling_rate=SAMPLE_RATE, return_tensors="pt")
-        states = self._run(found[self.model.main_input_name].to(waveform.device))
-        if config.model_type == "whisper":
-            hop = 2 * self.processor.hop_length  # its second convolution halves the frames
-            own = torch.tensor([-(-length // hop) for length in lengths])
-            mask = _first(own, states[-1].shape[1])
-        else:
-            states = tuple(state[:, 2:] for state in states)  # without the classification and distillation tokens
-            frames = torch.tensor([1 + (length - FRAME_LENGTH) // FRAME_SHIFT for length in lengths])
-            steps = 1 + (config.max_length - config.patch_size) // config.time_stride
-            # A patch is the utterance's own if it begins within it; patches run over time first, then over frequency.
-            own = -(-frames // config.time_stride)
-            mask = _first(own, steps).repeat(1, states[-1].shape[1] // steps)
+        features = self.processor(rows, sampling_rate=SAMPLE_RATE, return_tensors="pt")
+        states = self._run(features[self.model.main_input_name].to(waveform.device))
+        states = tuple(state[:, 2:] for state in states)  # without the classification and distillation tokens
+        frames = torch.tensor([1 + (length - FRAME_LENGTH) // FRAME_SHIFT for length in lengths])
+        steps = 1 + (config.max_length - config.patch_size) // config.time_stride
+        # A patch is the utterance's own if it begins within it; patches run over time first, then over frequency.
+        own = -(-frames // config.time_stride)
+        mask = first_places(own, steps).repeat(1, states[-1].shape[1] // steps)
         return states, mask.to(waveform.device)
 
     def _run(self, values: Tensor, **options: Any) -> tuple[Tensor, ...]:
@@ -221,8 +261,3 @@ def _freeze_front(model: Any) -> None:
     parts = [model.conv1, model.conv2] if hasattr(model, "conv1") else [model.embeddings.patch_embeddings]
     for part in parts:
         part.requires_grad_(False)
-
-
-def _first(lengths: Tensor, width: int) -> Tensor:
-    """A mask (N, width), True for each row's first places."""
-    return torch.arange(width, device=lengths.device) < lengths[:, None]

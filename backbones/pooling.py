@@ -1,5 +1,6 @@
 """From one feature vector a frame to one an utterance; frames of padding do not count."""
 
+import torch
 from torch import Tensor, nn
 
 
@@ -13,6 +14,18 @@ def mean_pool(x: Tensor, mask: Tensor | None = None) -> Tensor:
     if mask is None:
         return x.float().mean(dim=2)
     return x.float().masked_fill(~mask[:, None], 0).sum(dim=2) / mask.sum(dim=1, keepdim=True)
+
+
+def mean_std_pool(x: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Mean and standard deviation over time in float32, side by side: (N, D, T) to (N, 2 D).
+
+    Args:
+        x: frames.
+        mask: as for :func:`mean_pool`; the deviation of a single frame is 0.
+    """
+    mean = mean_pool(x, mask)
+    variance = mean_pool((x.float() - mean[:, :, None]).square(), mask)
+    return torch.cat([mean, variance.clamp(min=1e-12).sqrt()], dim=1)
 
 
 class AttentionPool(nn.Module):
@@ -37,3 +50,8 @@ class AttentionPool(nn.Module):
             logits = logits.masked_fill(~mask[:, None], float("-inf"))
         h: Tensor = (logits.softmax(dim=2) * self.value(x).sigmoid()).sum(dim=2)
         return h
+
+
+def first_places(lengths: Tensor, width: int) -> Tensor:
+    """A mask (N, width), True for the first places of each row, as many as ``lengths`` (N,) says."""
+    return torch.arange(width, device=lengths.device) < lengths[:, None]

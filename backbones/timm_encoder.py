@@ -2,12 +2,13 @@
 
 from difflib import get_close_matches
 from importlib import import_module
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from backbones.frontend import NUM_MEL_BINS
+from dsnet_plugin.config import check_choice
 from dsnet_plugin.errors import ConfigError, DSNetError, ShapeError
 from dsnet_plugin.modes import eval_mode
 
@@ -27,12 +28,14 @@ class TimmEncoder(nn.Module):
     is made and not looked up.
 
     A batch norm over the mel bins comes first, as in the paper's encoder: log-mel values are around 5 to 20 and their
-    deltas around 0, where timm's models expect zero mean and unit variance.
+    deltas around 0, where timm's models expect zero mean and unit variance. With ``freeze="all"``, where no statistics are
+    learned, each utterance's own mean and variance in each of the three channels take its place.
 
     Args:
         name: a name that ``timm.list_models()`` knows, with or without a tag of its weights.
         pretrained: load timm's weights, which needs the network or its cache.
-        options: passed to ``timm.create_model``, such as ``drop_path_rate``.
+        freeze: ``"all"`` keeps the model as it is, in eval mode; ``"none"`` trains it.
+        options: passed to ``timm.create_model``, such as ``drop_path_rate``, or ``checkpoint_path`` with a safetensors file.
 
     Shape:
         (N, 3, T, 80), T at least 32, to (N, ``num_features``); the width is measured.
@@ -45,15 +48,26 @@ class TimmEncoder(nn.Module):
 
     input_kind = "lmfb"
 
-    def __init__(self, name: str, pretrained: bool = False, **options: Any) -> None:
+    def __init__(
+        self, name: str, pretrained: bool = False, freeze: Literal["none", "all"] = "none", **options: Any
+    ) -> None:
         super().__init__()
+        check_choice("freeze", freeze, Literal["none", "all"])
+        if not str(options.get("checkpoint_path", ".safetensors")).endswith(".safetensors"):
+            raise ConfigError(
+                f"checkpoint_path={options['checkpoint_path']!r}: expected a .safetensors file, never pickle"
+            )
         timm = _timm()
         if not timm.is_model(name):
             near = get_close_matches(name, timm.list_models(), n=3)
             hint = f"did you mean {', '.join(near)}?" if near else "timm.list_models() has the names"
             raise ConfigError(f"timm {timm.__version__} knows no model {name!r}; {hint}")
-        self.mel_norm = nn.BatchNorm2d(NUM_MEL_BINS)
+        self.mel_norm = nn.InstanceNorm2d(3) if freeze == "all" else nn.BatchNorm2d(NUM_MEL_BINS)
         self.model = _create(timm, name, {"pretrained": pretrained, "num_classes": 0, **options})
+        self.recipe = {"name": name, **options}
+        self.freeze = freeze
+        if freeze == "all":
+            self.requires_grad_(False).eval()
         self.input_size: tuple[int, int] | None = None
         if not self._takes_any_size():
             self.input_size = _own_size(self.model, options.get("img_size"))
@@ -61,6 +75,10 @@ class TimmEncoder(nn.Module):
         if len(shape) != 2:
             raise ConfigError(f"timm/{name} gives features of shape {shape}; expected (N, D): leave its pooling on")
         self.num_features = shape[1]
+
+    def train(self, mode: bool = True) -> "TimmEncoder":
+        """Sets the mode; a frozen model stays in eval mode."""
+        return super().train(mode and self.freeze != "all")
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Log-mel features with deltas (N, 3, T, 80) to h (N, D)."""
@@ -71,8 +89,11 @@ class TimmEncoder(nn.Module):
                 f"{inputs.shape[2]} frames; a timm encoder needs at least {MIN_FRAMES}: raise max_frames, to which "
                 "fit_frames repeats an utterance"
             )
-        # BatchNorm2d pools over all but its second dimension, hence bins there: (N, 80, 3, T) and back.
-        x = self.mel_norm(inputs.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        if self.freeze == "all":
+            x = self.mel_norm(inputs)
+        else:
+            # BatchNorm2d pools over all but its second dimension, hence bins there: (N, 80, 3, T) and back.
+            x = self.mel_norm(inputs.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         if self.input_size is not None:
             x = nn.functional.interpolate(x, self.input_size, mode="bilinear", align_corners=False)
         h: Tensor = self.model(x.contiguous())

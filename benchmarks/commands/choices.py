@@ -1,11 +1,16 @@
 """Choices that several commands offer."""
 
+import re
+from collections.abc import Sequence
 from enum import Enum
 from typing import Annotated
 
 import typer
+import yaml
 
 from backbones import list_encoders
+from benchmarks.data import EncoderSpec
+from benchmarks.errors import RunError
 
 
 class Device(str, Enum):
@@ -33,6 +38,32 @@ class MissingNeutral(str, Enum):
 
 Backbone = Annotated[str, typer.Option(help=f"The encoder, one of {', '.join(list_encoders())}.")]
 """The encoder, by name."""
+
+EncoderOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--encoder-option",
+        metavar="KEY=VALUE",
+        help="An option of the encoder, such as freeze=all, layer_weights=true or pooling=mean_std; several times for several.",
+    ),
+]
+"""The encoder's options."""
+
+
+def encoder_spec(name: str, options: Sequence[str] | None) -> EncoderSpec:
+    """The encoder that the options name.
+
+    Raises:
+        RunError: an option without a value, or one given twice.
+    """
+    values: dict[str, object] = {}
+    for entry in options or ():
+        key, equals, value = entry.partition("=")
+        if not (key and equals and value) or key in values:
+            raise RunError(f"--encoder-option {entry}: expected KEY=VALUE, each key once, such as freeze=all")
+        values[key] = yaml.safe_load(value) if re.fullmatch(r"[\w.+-]+", value) else value
+    return EncoderSpec(name, values)
+
 
 Jobs = Annotated[int, typer.Option(min=1, help="Cells side by side, also several on one GPU.")]
 """How many cells are computed at a time."""

@@ -9,7 +9,7 @@ import torch
 import typer
 from tqdm import tqdm
 
-from benchmarks.commands.choices import Backbone, Device
+from benchmarks.commands.choices import Backbone, Device, EncoderOptions, encoder_spec
 from benchmarks.cost.complexity import NUM_SPEAKERS
 from benchmarks.cost.ratios import bf16_gain, stripped_cost
 from benchmarks.cost.speed import measure_speed
@@ -32,6 +32,7 @@ class SpeedPrecision(str, Enum):
 def speed(
     method: Annotated[str, typer.Option(help=f"'all', or with commas some of {', '.join(METHODS)}.")] = "all",
     backbone: Backbone = "cnn",
+    encoder_option: EncoderOptions = None,
     batch_size: Annotated[int, typer.Option(min=2, help="Utterances in a batch.")] = 32,
     max_frames: Annotated[int, typer.Option(min=16, help="Their frames of 10 ms.")] = 600,
     device: Annotated[Device, typer.Option(help="Where to compute; auto takes CUDA where there is one.")] = Device.auto,
@@ -54,6 +55,7 @@ def speed(
     names = list(METHODS) if method == "all" else list(dict.fromkeys(method.split(",")))
     for name in names:
         method_class(name)
+    encoder = encoder_spec(backbone, encoder_option)
     if out is not None:  # before the work: a folder that may not be written
         out.parent.mkdir(parents=True, exist_ok=True)
         out.touch()
@@ -62,7 +64,7 @@ def speed(
         records.append(
             measure_speed(
                 name,
-                backbone,
+                encoder,
                 None,
                 batch_size,
                 max_frames,
@@ -78,14 +80,14 @@ def speed(
     typer.echo(_table(records))
     environment = records[-1].environment
     typer.echo(
-        f"\n{backbone}, batches of {batch_size} by {NUM_SPEAKERS} speakers, {max_frames} frames, {records[-1].precision}, "
+        f"\n{encoder.title}, batches of {batch_size} by {NUM_SPEAKERS} speakers, {max_frames} frames, {records[-1].precision}, "
         f"{environment.device}, {environment.threads} threads; medians of {rounds} rounds"
     )
     where = torch.device("cpu" if device is Device.cpu or not torch.cuda.is_available() else "cuda")
     if backbone == "cnn" and resolve_precision("auto", where) == "bf16":
         gain = bf16_gain(batch_size, max_frames, device.value, rounds)
         typer.echo(f"bf16 and channels-last train {gain:.2f} times as fast as fp32 and contiguous")
-    cost = stripped_cost(backbone, batch_size, max_frames, device.value)
+    cost = stripped_cost(encoder, batch_size, max_frames, device.value)
     typer.echo(f"a wrapped and stripped model infers in {cost:.3f} times the bare model's time, in fp32")
 
 

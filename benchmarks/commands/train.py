@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.commands.choices import Backbone, Device, Jobs, MissingNeutral, Precision
+from benchmarks.commands.choices import Backbone, Device, EncoderOptions, Jobs, MissingNeutral, Precision, encoder_spec
 from benchmarks.commands.corpus_options import CorpusRoot, Correlation, LabelWords, corpus_spec
 from benchmarks.commands.grid_run import compute_and_tell
+from benchmarks.data import check_protocol
 from benchmarks.grid.spec import one_corpus
 from benchmarks.methods import METHODS
 
@@ -19,8 +20,13 @@ def train(
         str, typer.Option(help=f"Of {', '.join(METHODS)}; several, with commas, are compared.")
     ] = "dsnet",
     backbone: Backbone = "cnn",
+    encoder_option: EncoderOptions = None,
+    protocol: Annotated[
+        str,
+        typer.Option(help="loso leaves one speaker out, session one session, groups-6 one of six groups of speakers."),
+    ] = "loso",
     folds: Annotated[
-        str, typer.Option(help="Test speakers: 'all', or numbers such as 0,3 in the order of names.")
+        str, typer.Option(help="Test speakers, sessions or groups: 'all', or numbers such as 0,3 in their order.")
     ] = "all",
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training speakers.")] = 100,
     max_frames: Annotated[
@@ -41,9 +47,10 @@ def train(
     jobs: Jobs = 1,
     out: Annotated[Path | None, typer.Option(help="Results, checkpoints, curves.  [default: runs/CORPUS]")] = None,
 ) -> None:
-    """Trains and scores by leaving one speaker out.
+    """Trains and scores on speakers that were left out.
 
-    The epoch is chosen on a validation speaker, never on the test speaker. Started again, the same command goes on where
+    The epoch is chosen on validation speakers, never on test speakers. With --encoder-option freeze=all each utterance goes
+    through the encoder once, whatever is trained after that. Started again, the same command goes on where
     it was stopped. It is a grid of one corpus, as 'dsnet benchmark' computes it, in the folders
     OUT/CORPUS/ENCODER/METHOD/seed-S/fold-NN; 'dsnet report OUT' makes tables, figures and a page of it.
 
@@ -58,6 +65,8 @@ def train(
         "precision": precision.value,
         "missing_neutral": missing_neutral.value,
     }
+    check_protocol(protocol)
+    encoder = encoder_spec(backbone, encoder_option)
     names = method.split(",")
-    grid = one_corpus(spec, names, encoders=[backbone], folds=folds, seeds=[seed], settings=settings)
+    grid = one_corpus(spec, names, encoders=[encoder], protocol=protocol, folds=folds, seeds=[seed], settings=settings)
     compute_and_tell([grid], out or Path("runs") / corpus, jobs, "loky", None, device.value, skip_problems)

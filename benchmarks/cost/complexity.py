@@ -3,14 +3,17 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import gcd
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from backbones import create_encoder, num_samples
+from backbones import FeatureEncoder, create_encoder, num_samples
 from backbones.frontend import NUM_MEL_BINS
 from benchmarks.corpora import EMOTIONS
 from benchmarks.cost.macs import thop_macs, torch_macs
+from benchmarks.data import PAPERS_CNN, EncoderSpec
+from benchmarks.data.front_end import frozen_encoder
 from benchmarks.methods import Batch, Losses, Method, Speakers, create_method, method_class
 from benchmarks.output.formats import terminal
 from benchmarks.output.table import Table
@@ -64,27 +67,33 @@ class Complexity:
 
 
 def measure(
-    name: str, encoder: str = "cnn", max_frames: int = 600, config: Mapping[str, object] | None = None
+    name: str, spec: EncoderSpec = PAPERS_CNN, max_frames: int = 600, config: Mapping[str, object] | None = None
 ) -> Complexity:
     """Counts a method on an encoder, for one utterance of ``max_frames`` frames.
 
+    A frozen encoder, which runs once however long the training is, counts in inference alone.
+
     Args:
         name: of ``METHODS`` or ``VARIANTS``.
-        encoder: a name that :func:`backbones.create_encoder` takes.
+        spec: the encoder.
         max_frames: frames of 10 ms.
         config: the settings in which the method differs from its defaults.
     """
     speakers = {"num_speakers": NUM_SPEAKERS} if method_class(name).needs_speakers else {}
-    method = create_method(name, create_encoder(encoder), len(EMOTIONS), **{**(config or {}), **speakers}).eval()
-    macs = thop_macs if encoder == "cnn" else _torch_macs
+    frozen = frozen_encoder(spec) if spec.is_frozen else None
+    encoder: Any = FeatureEncoder(frozen.states, frozen.width) if frozen else create_encoder(spec.name, **spec.options)
+    method = create_method(name, encoder, len(EMOTIONS), **{**(config or {}), **speakers}).eval()
+    macs = thop_macs if spec == PAPERS_CNN else _torch_macs
     batch = _training_batch(method, max_frames)
     utterance = _rows(method, 1, max_frames, method.neutral_in_inference)
+    encodings = 1 + method.neutral_in_inference
     return Complexity(
         method=name,
         training_parameters=_parameters([method]),
         training_macs=macs(method, lambda counted: _train(counted, batch)) // len(batch["labels"]),
-        inference_parameters=_parameters(method.inference_modules()),
-        inference_macs=macs(method, lambda counted: counted(**utterance)),
+        inference_parameters=_parameters([*method.inference_modules(), *([frozen] if frozen else [])]),
+        inference_macs=macs(method, lambda counted: counted(**utterance))
+        + (encodings * torch_macs(lambda: frozen(_input(frozen.input_kind, 1, max_frames))) if frozen else 0),
     )
 
 
@@ -155,7 +164,13 @@ def _rows(method: Method, rows: int, max_frames: int, with_neutral: bool) -> Bat
 
 
 def _silence(method: Method, rows: int, max_frames: int) -> Tensor:
-    if method.encoder.input_kind == "waveform":
+    if isinstance(method.encoder, FeatureEncoder):
+        return torch.zeros(rows, method.encoder.states, method.encoder.width)
+    return _input(method.encoder.input_kind, rows, max_frames)
+
+
+def _input(kind: str, rows: int, max_frames: int) -> Tensor:
+    if kind == "waveform":
         return torch.zeros(rows, num_samples(max_frames))
     return torch.zeros(rows, 3, max_frames, NUM_MEL_BINS)
 

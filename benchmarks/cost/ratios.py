@@ -10,6 +10,7 @@ from benchmarks.corpora import EMOTIONS
 from benchmarks.cost.clock import Clock, in_turn, median_ratio
 from benchmarks.cost.speed import BASELINE
 from benchmarks.cost.timed_method import TimedMethod, random_data
+from benchmarks.data import PAPERS_CNN, EncoderSpec
 from benchmarks.training import TrainingSettings
 from benchmarks.training.device import make_accelerator
 from dsnet_plugin import Classifier, wrap
@@ -32,14 +33,18 @@ def bf16_gain(batch_size: int = 32, max_frames: int = 600, device: str = "auto",
 
 
 def stripped_cost(
-    encoder: str = "cnn", batch_size: int = 32, max_frames: int = 600, device: str = "auto", rounds: int = 20
+    encoder: EncoderSpec = PAPERS_CNN,
+    batch_size: int = 32,
+    max_frames: int = 600,
+    device: str = "auto",
+    rounds: int = 20,
 ) -> float:
     """Seconds of a stripped model's inference, in fp32, over those of the model that was wrapped, with its classifier."""
     where = make_accelerator(device, "fp32").device
     settings = TrainingSettings(encoder=encoder, batch_size=batch_size, max_frames=max_frames)
     data, _ = random_data(settings, 1, where)
     inputs = data.inputs(range(batch_size))
-    made = create_encoder(encoder)
+    made = create_encoder(encoder.name, **encoder.options)
     bare = nn.Sequential(made, Classifier(made.num_features, len(EMOTIONS))).to(where).eval()
     stripped = wrap(copy.deepcopy(bare), head="1", num_classes=len(EMOTIONS)).strip()
     clock = Clock(where)

@@ -9,6 +9,7 @@ import torch
 from benchmarks.cost.clock import Clock, in_turn, median_ratio
 from benchmarks.cost.speed_record import InferenceSpeed, SpeedRecord, TrainingSpeed
 from benchmarks.cost.timed_method import TimedMethod, random_data
+from benchmarks.data import PAPERS_CNN, EncoderSpec
 from benchmarks.errors import RunError
 from benchmarks.methods import Config
 from benchmarks.output.environment import describe
@@ -23,7 +24,7 @@ BASELINE = "baseline"
 
 def measure_speed(
     name: str,
-    encoder: str = "cnn",
+    encoder: EncoderSpec = PAPERS_CNN,
     config: Config | None = None,
     batch_size: int = 32,
     max_frames: int = 600,
@@ -37,7 +38,7 @@ def measure_speed(
 
     Args:
         name: of ``METHODS`` or ``VARIANTS``.
-        encoder: see :func:`backbones.create_encoder`.
+        encoder: what the method is on; one that is trained.
         config: the method's settings.
         batch_size: utterances in a batch, in training and in inference.
         max_frames: their frames of 10 ms.
@@ -73,7 +74,7 @@ def measure_speed(
     ]
     return SpeedRecord(
         method=name,
-        encoder=encoder,
+        encoder=encoder.title,
         config=methods[name].method.config(),
         max_frames=max_frames,
         batch_size=batch_size,

@@ -55,7 +55,7 @@ class SpeedRecord:
     """A name of ``METHODS`` or ``VARIANTS``."""
 
     encoder: str
-    """A name that :func:`backbones.create_encoder` takes."""
+    """The title of the encoder, see :class:`benchmarks.data.EncoderSpec`."""
 
     config: Mapping[str, object]
     """The method's settings."""

@@ -20,6 +20,7 @@ from benchmarks.cost.complexity import NUM_SPEAKERS
 from benchmarks.cost.macs import torch_macs
 from benchmarks.cost.memory import growth, size
 from benchmarks.data import Fold, FoldSide, SpeechData
+from benchmarks.errors import RunError
 from benchmarks.methods import Batch, Config, Losses, Step
 from benchmarks.training import TrainingSettings
 from benchmarks.training.adam import AdamStep, make_adam
@@ -147,7 +148,12 @@ class TimedMethod:
 
 def random_data(settings: TrainingSettings, steps: int, device: torch.device) -> tuple[SpeechData, Fold]:
     """Random features of eight speakers, for so many batches and a reference each, and of a ninth who is tested."""
-    kind = create_encoder(settings.encoder).input_kind
+    if settings.encoder.is_frozen:
+        raise RunError(
+            f"{settings.encoder.title} runs once, and speed is about what every step computes: time a training on it with "
+            "'dsnet train'"
+        )
+    kind = create_encoder(settings.encoder.name, **settings.encoder.options).input_kind
     shape = (num_samples(settings.max_frames),) if kind == "waveform" else (settings.max_frames, NUM_MEL_BINS)
     each = -(-steps * settings.batch_size // NUM_SPEAKERS) + 1
     spoken = [("test", i) for i in range(_TEST_UTTERANCES)]

@@ -4,15 +4,29 @@ What reads audio stays in ``audio`` and ``features``, since it needs soundfile a
 """
 
 from benchmarks.data.batches import FoldSide
-from benchmarks.data.protocols import PROTOCOLS, Fold, leave_one_group_out, leave_one_speaker_out, select_folds
+from benchmarks.data.front_end import PAPERS_CNN, EncoderSpec, FrontEnd
+from benchmarks.data.protocols import (
+    PROTOCOLS,
+    Fold,
+    check_protocol,
+    divide,
+    leave_one_group_out,
+    leave_one_speaker_out,
+    select_folds,
+)
 from benchmarks.data.speech_data import SpeechData, collate
 
 __all__ = [
+    "PAPERS_CNN",
     "PROTOCOLS",
+    "EncoderSpec",
     "Fold",
     "FoldSide",
+    "FrontEnd",
     "SpeechData",
+    "check_protocol",
     "collate",
+    "divide",
     "leave_one_group_out",
     "leave_one_speaker_out",
     "select_folds",

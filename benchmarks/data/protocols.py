@@ -1,10 +1,11 @@
 """Speaker-independent protocols: who trains, who validates, who is tested (section 4.3)."""
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.corpora import Utterance
-from benchmarks.errors import SplitError
+from benchmarks.errors import RunError, SplitError
 
 
 @dataclass(frozen=True)
@@ -124,11 +125,49 @@ def leave_one_group_out(utterances: Sequence[Utterance], number: int) -> list[Fo
     return [_leave_out(fold, utterances, groups, str(fold), str((fold + 1) % number)) for fold in range(number)]
 
 
-PROTOCOLS: dict[str, Callable[[Sequence[Utterance]], list[Fold]]] = {
-    "loso": leave_one_speaker_out,
-    "session": leave_one_session_out,
+PROTOCOLS = {
+    "loso": "leave one speaker out",
+    "session": "leave one session out",
+    "groups-K": "leave one of K speaker groups out",
 }
-"""The protocols within one corpus, by the name that the command line takes."""
+"""The protocols within one corpus, by the name that the command line takes; K is a number, as in ``groups-6``."""
+
+
+def check_protocol(name: str) -> None:
+    """Refuses a protocol that does not exist.
+
+    Raises:
+        RunError: says which ones there are.
+    """
+    if name not in ("loso", "session") and not _groups(name):
+        raise RunError(
+            f"protocol {name!r}; expected loso, session, or groups-K with a number of groups, such as groups-6"
+        )
+
+
+def describe_protocol(name: str) -> str:
+    """The protocol in words: ``"leave one of 6 speaker groups out"``."""
+    groups = _groups(name)
+    return f"leave one of {groups} speaker groups out" if groups else PROTOCOLS[name]
+
+
+def divide(utterances: Sequence[Utterance], protocol: str) -> list[Fold]:
+    """The folds of a corpus under a protocol.
+
+    Raises:
+        SplitError: the corpus cannot be divided so.
+        RunError: no such protocol.
+    """
+    check_protocol(protocol)
+    if groups := _groups(protocol):
+        return leave_one_group_out(utterances, groups)
+    return leave_one_speaker_out(utterances) if protocol == "loso" else leave_one_session_out(utterances)
+
+
+def _groups(protocol: str) -> int | None:
+    """How many speaker groups a protocol names; None where it names none."""
+    match = re.fullmatch(r"groups-([1-9]\d{0,3})", protocol)
+    return int(match[1]) if match else None
 
 
 def _leave_out(number: int, utterances: Sequence[Utterance], groups: Sequence[str], test: str, validation: str) -> Fold:

@@ -104,7 +104,7 @@ class Page:
     def _about(self) -> str:
         record = self.recogniser.record
         trained = "" if record.corpus is None else f", trained on {record.corpus.name}, fold {record.fold}"
-        return f"{self.recogniser.name} on {record.encoder}{trained}. {_KEPT}"
+        return f"{self.recogniser.name} on {record.encoder.title}{trained}. {_KEPT}"
 
     def _pictures(self, spaces: dict[str, Tensor] | None = None) -> list[str]:
         """The maps, with a recording at these places."""

@@ -1,6 +1,6 @@
 """Trained models for deployment: the stripped model of a checkpoint as ONNX, TorchScript or a torch.export archive.
 
-A file holds what inference needs (encoder, P_er and C for DSNet; softmax is not in it) and, as JSON under the key
+A file holds what inference needs (encoder, a frozen one, too, P_er and C for DSNet; softmax is not in it) and, as JSON under the key
 ``dsnet``, what the caller needs: the classes and the front end. ONNX has it in ``metadata_props``, the other two among
 their extra files.
 """
@@ -22,6 +22,7 @@ from torch.export import Dim, ExportedProgram
 
 from backbones import SAMPLE_RATE, num_samples
 from backbones.frontend import FRAME_LENGTH, FRAME_SHIFT, NUM_MEL_BINS
+from benchmarks.data.front_end import frozen_encoder
 from benchmarks.errors import RunError
 from benchmarks.output.files import RECORD
 from benchmarks.training import ModelRecord, load_model
@@ -44,13 +45,14 @@ class Inputs(NamedTuple):
     """What a model takes.
 
     ``kind`` is its encoder's ``input_kind``; an utterance has ``frames`` frames, or with ``any_length`` at least
-    ``shortest``. Waveforms are as long as their frames span.
+    ``shortest``, and with ``bounded`` at most ``frames``. Waveforms are as long as their frames span.
     """
 
     kind: str
     frames: int
     shortest: int
     any_length: bool = True
+    bounded: bool = False
 
     def example(self, rows: int, frames: int) -> Tensor:
         """Random inputs, (rows, 3, frames, 80) or (rows, samples); the same ones at each call."""
@@ -65,18 +67,23 @@ class Inputs(NamedTuple):
         """The free axes, for ``torch.export``."""
         axes: dict[int, Any] = {0: Dim("batch", min=1)}
         if self.any_length and self.kind == "waveform":
-            axes[1] = Dim("samples", min=num_samples(self.shortest))
+            longest = {"max": num_samples(self.frames)} if self.bounded else {}
+            axes[1] = Dim("samples", min=num_samples(self.shortest), **longest)
         elif self.any_length:
             axes[2] = Dim("frames", min=self.shortest)
         return (axes,)
 
     def checked_frames(self) -> tuple[int, ...]:
         """The lengths on which an exported model is compared, none of them the one that it was exported with."""
+        if self.bounded:
+            return (self.shortest, min(self.frames, 3 * self.shortest + 5))
         return (self.shortest, 3 * self.shortest + 5) if self.any_length else (self.frames,)
 
     def __str__(self) -> str:
         """The shape, for a person."""
         frames = self.shortest if self.any_length else self.frames
+        if self.bounded:
+            return f"(N, {num_samples(frames)} <= samples <= {num_samples(self.frames)})"
         if self.kind == "waveform":
             return f"(N, samples{' >=' if self.any_length else ' ='} {num_samples(frames)})"
         return f"(N, 3, T{' >=' if self.any_length else ' ='} {frames}, {NUM_MEL_BINS})"
@@ -112,6 +119,7 @@ def export_model(checkpoint: Path, form: str, out: Path | None = None) -> Export
 
     Raises:
         CheckpointError: see :func:`load_model`.
+        ConfigError: the frozen encoder that it was trained on is not there, or another one is in its place.
         RunError: an unknown format, a package that is missing, a method that takes neutral speech in inference (DSC), an
             encoder that cannot be exported, or logits that differ by more than ``TOLERANCE``.
     """
@@ -127,13 +135,15 @@ def export_model(checkpoint: Path, form: str, out: Path | None = None) -> Export
             f"{record.method} hears a neutral recording of the speaker beside each utterance, and an exported file has "
             "one input; use 'dsnet predict --neutral', or export another method"
         )
-    model = nn.Sequential(*method.inference_modules()).eval().requires_grad_(False)
+    frozen = [frozen_encoder(record.encoder)] if record.encoder.is_frozen else []
+    model = nn.Sequential(*frozen, *method.inference_modules()).eval().requires_grad_(False)
     beside = checkpoint if checkpoint.is_dir() else checkpoint.parent
     out = beside / FILE_NAMES[form] if out is None else out / FILE_NAMES[form] if out.is_dir() else out
     if out.resolve() == checkpoint.resolve():
         raise RunError(f"--out {out} is the checkpoint itself; expected another file")
     reason: Exception | None = None
-    for inputs in _wanted(model, method.encoder.input_kind, record.max_frames):
+    kind = (frozen[0] if frozen else method.encoder).input_kind
+    for inputs in _wanted(model, kind, record.max_frames):
         try:
             content = _FORMATS[form](model, inputs, json.dumps(_metadata(record, inputs)))
             difference = _difference(model, _RUNTIMES[form](content), inputs)
@@ -144,7 +154,7 @@ def export_model(checkpoint: Path, form: str, out: Path | None = None) -> Export
         return Exported(out, inputs, record.classes, difference)
     lines = str(reason).strip().splitlines() or [type(reason).__name__]
     raise RunError(
-        f"a model on {record.encoder} cannot be exported as {form} for batches of any size ({lines[0]}); "
+        f"a model on {record.encoder.title} cannot be exported as {form} for batches of any size ({lines[0]}); "
         "those on cnn, on most timm encoders and on the wav2vec2 family can"
     )
 
@@ -156,6 +166,8 @@ def _wanted(model: nn.Module, kind: str, max_frames: int) -> Iterator[Inputs]:
         with contextlib.suppress(ShapeError):
             model(inputs.example(1, shortest))
             yield inputs
+            if kind == "waveform" and max_frames > shortest:  # Whisper has positions for so long and no longer
+                yield inputs._replace(bounded=True)
             break
     yield Inputs(kind, max_frames, max_frames, any_length=False)
 
@@ -163,10 +175,10 @@ def _wanted(model: nn.Module, kind: str, max_frames: int) -> Iterator[Inputs]:
 def _metadata(record: ModelRecord, inputs: Inputs) -> dict[str, Any]:
     """What whoever runs the file must know."""
     front_end: dict[str, Any] = {"input": inputs.kind, "sample_rate": SAMPLE_RATE, "max_frames": record.max_frames}
-    front_end |= {"min_frames": inputs.shortest, "any_length": inputs.any_length}
+    front_end |= {"min_frames": inputs.shortest, "any_length": inputs.any_length and not inputs.bounded}
     if inputs.kind == "lmfb":
         front_end |= {"mel_bins": NUM_MEL_BINS, "deltas": 2, "frame_length": FRAME_LENGTH, "frame_shift": FRAME_SHIFT}
-    named = {"method": record.method, "encoder": record.encoder, "classes": record.classes}
+    named = {"method": record.method, "encoder": record.encoder.title, "classes": record.classes}
     return {**named, "output": "logits", "front_end": front_end}
 
 

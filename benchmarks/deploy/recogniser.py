@@ -10,6 +10,7 @@ from backbones import SAMPLE_RATE, log_mel, num_samples
 from benchmarks.corpora.audio_file import FFMPEG_SUFFIXES, read_header
 from benchmarks.data import collate
 from benchmarks.data.features import cut_waveform
+from benchmarks.data.front_end import frozen_encoder
 from benchmarks.errors import AudioError
 from benchmarks.methods import Batch
 from benchmarks.training.checkpoint import load_model
@@ -27,6 +28,7 @@ class Recogniser:
 
     Raises:
         CheckpointError: see :func:`benchmarks.training.checkpoint.load_model`; or weights that are not numbers.
+        ConfigError: the frozen encoder that it was trained on is not there, or another one is in its place.
     """
 
     def __init__(self, checkpoint: Path) -> None:
@@ -35,6 +37,7 @@ class Recogniser:
         self.classes: list[str] = self.record.classes
         self.max_frames: int = self.record.max_frames
         self.needs_neutral = self.method.neutral_in_inference
+        self._frozen = frozen_encoder(self.record.encoder) if self.record.encoder.is_frozen else None
         self.seconds = num_samples(self.max_frames) / SAMPLE_RATE
         for name, tensor in self.method.state_dict().items():
             if not torch.isfinite(tensor).all():
@@ -62,9 +65,10 @@ class Recogniser:
         return {"inputs": self._inputs(waveform)} | ({} if neutral is None else {"neutral": self._inputs(neutral)})
 
     def _inputs(self, waveform: Tensor) -> Any:
-        kind = self.method.encoder.input_kind
+        kind = (self._frozen or self.method.encoder).input_kind
         features = (cut_waveform if kind == "waveform" else log_mel)(waveform, self.max_frames)
-        return collate([features], self.max_frames, kind, torch.device("cpu"))
+        inputs = collate([features], self.max_frames, kind, torch.device("cpu"))
+        return inputs if self._frozen is None else self._frozen(inputs)
 
 
 def missing_band(path: Path) -> str | None:

@@ -9,7 +9,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from benchmarks.data import PROTOCOLS, Fold, FoldSide, SpeechData, select_folds
+from benchmarks.data import Fold, FoldSide, SpeechData, divide, select_folds
 from benchmarks.grid.corpus_data import CorpusData
 from benchmarks.grid.plan import PlannedCell
 from benchmarks.grid.record import (
@@ -77,7 +77,7 @@ def run_cell(cell: PlannedCell, context: CellContext) -> CellRecord:
     """
     folder, accelerator = context.out / cell.folder, context.accelerator
     corpus = context.load(cell.corpus)
-    (fold,) = select_folds(PROTOCOLS[cell.protocol](corpus.data.utterances), str(cell.fold))
+    (fold,) = select_folds(divide(corpus.data.utterances, cell.protocol), str(cell.fold))
     method = make_method(cell.method.method, cell.method.config, corpus.data, fold, cell.settings)
     identity = TrainingIdentity(
         corpus.identity, cell.method.method, method.config(), cell.protocol, fold.number, cell.settings

@@ -8,7 +8,7 @@ import torch
 
 from backbones import create_encoder
 from benchmarks.corpora import EMOTIONS, Utterance
-from benchmarks.data import PROTOCOLS, Fold, select_folds
+from benchmarks.data import Fold, divide, select_folds
 from benchmarks.grid.plan import PlannedCell
 from benchmarks.grid.spec import CorpusSpec
 from benchmarks.methods import Method, Speakers, create_method, method_class
@@ -31,7 +31,7 @@ def check_folds(
         SplitError: a fold that was planned is not there without the files that are left out.
     """
     divided = {
-        (corpus, protocol): PROTOCOLS[protocol](corpora[corpus])
+        (corpus, protocol): divide(corpora[corpus], protocol)
         for corpus, protocol in dict.fromkeys((cell.corpus, cell.protocol) for cell in cells)
     }
     folds = {cell.folder: select_folds(divided[cell.corpus, cell.protocol], str(cell.fold))[0] for cell in cells}

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.corpora import Corpus
-from benchmarks.data import SpeechData
-from benchmarks.data.features import extract
+from benchmarks.data import FrontEnd, SpeechData
+from benchmarks.data.encoding import features_of
 from benchmarks.errors import AudioError
 from benchmarks.grid.plan import open_corpus
 from benchmarks.grid.spec import CorpusSpec
@@ -32,9 +32,11 @@ class CorpusData:
 
 
 def usable(
-    corpus: Corpus, max_frames: int, skip_problems: bool, say: Say, input_kind: str = "lmfb"
+    corpus: Corpus, front_end: FrontEnd, device: torch.device, skip_problems: bool, say: Say
 ) -> tuple[Corpus, list[Tensor]]:
     """Extracts a corpus' features and settles what happens to files that are absent or cannot be read.
+
+    ``device`` is where a frozen encoder runs.
 
     Returns:
         The corpus with the utterances that are left, and their features in the same order.
@@ -42,7 +44,7 @@ def usable(
     Raises:
         AudioError: there are such files and ``skip_problems`` is False, or nothing is left.
     """
-    features, broken = extract(corpus.utterances, max_frames, input_kind)
+    features, broken = features_of(corpus.utterances, front_end, device, say)
     report = corpus.report
     report.unreadable |= broken
     if report.absent:
@@ -83,7 +85,8 @@ def identify(corpus: Corpus, name: str) -> CorpusIdentity:
 
 
 @lru_cache(maxsize=4)
-def load_data(spec: CorpusSpec, max_frames: int, kind: str, device: torch.device, skip: bool) -> CorpusData:
+def load_data(spec: CorpusSpec, front_end: FrontEnd, device: torch.device, skip: bool) -> CorpusData:
     """A corpus' features in memory; a process that computes many cells loads each corpus once."""
-    corpus, features = usable(open_corpus(spec), max_frames, skip, lambda _: None, kind)
-    return CorpusData(identify(corpus, spec.name), SpeechData(corpus.utterances, features, max_frames, device, kind))
+    corpus, features = usable(open_corpus(spec), front_end, device, skip, lambda _: None)
+    data = SpeechData(corpus.utterances, features, front_end.max_frames, device, front_end.input_kind)
+    return CorpusData(identify(corpus, spec.name), data)

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 import torch
 
-from backbones import create_encoder
+from backbones import FeatureEncoder, create_encoder
 from benchmarks.corpora import EMOTIONS, Corpus, load_or_generate
-from benchmarks.data import PROTOCOLS, select_folds
+from benchmarks.data import EncoderSpec, FrontEnd, divide, select_folds
+from benchmarks.data.front_end import front_end_of, frozen_encoder
 from benchmarks.errors import RunError
 from benchmarks.grid.spec import CorpusSpec, Grid, MethodSpec
 from benchmarks.methods import Speakers, create_method, method_class
@@ -41,8 +42,8 @@ class PlannedCell:
     settings: TrainingSettings
     """Budget, encoder and seed."""
 
-    input_kind: str
-    """What the encoder takes, ``"lmfb"`` or ``"waveform"``."""
+    front_end: FrontEnd
+    """What its encoder's input depends on."""
 
 
 def plan(grids: Sequence[Grid], precision: Callable[[str], str]) -> list[PlannedCell]:
@@ -60,7 +61,7 @@ def plan(grids: Sequence[Grid], precision: Callable[[str], str]) -> list[Planned
     cells: dict[str, PlannedCell] = {}
     corpora: dict[str, tuple[CorpusSpec, Corpus]] = {}
     for grid in grids:
-        built = {encoder: _build(grid, encoder) for encoder in grid.encoders}
+        built = [_build(grid, encoder, precision) for encoder in grid.encoders]
         for spec in grid.corpora:
             if spec.name not in corpora:
                 corpora[spec.name] = spec, open_corpus(spec)
@@ -83,61 +84,74 @@ def open_corpus(spec: CorpusSpec) -> Corpus:
     return load_or_generate(spec.corpus, spec.root, dict(spec.words), **dict(spec.options))
 
 
-def settings_of(grid: Grid, encoder: str, precision: Callable[[str], str], seed: int = 0) -> TrainingSettings:
+def settings_of(grid: Grid, encoder: EncoderSpec, precision: Callable[[str], str], seed: int = 0) -> TrainingSettings:
     """A grid's budget on one of its encoders; ``precision`` turns ``"auto"`` into what the device is fast in."""
     chosen: dict[str, Any] = {**grid.settings, "precision": precision(grid.settings.get("precision", "fp32"))}
     return TrainingSettings(**chosen, encoder=encoder, seed=seed)
 
 
 def folder_name(text: str) -> str:
-    """A label or an encoder's name as the name of a folder."""
+    """A label or an encoder's title as the name of a folder."""
     return re.sub(r"[^A-Za-z0-9.=-]+", "_", text).strip("._") or "_"
 
 
 class _Built(NamedTuple):
-    """What building the methods on an encoder told: the encoder's kind of input, and the methods with all settings."""
+    """What building the methods on an encoder told: its front end, its specification with the digest, and the methods with
+    all settings."""
 
-    input_kind: str
+    front_end: FrontEnd
+    encoder: EncoderSpec
     methods: list[MethodSpec]
 
 
-def _build(grid: Grid, encoder: str) -> _Built:
+def _build(grid: Grid, spec: EncoderSpec, precision: Callable[[str], str]) -> _Built:
     """Builds each method once: a setting that it refuses is known before hours of training."""
-    made = create_encoder(encoder)
+    settings = settings_of(grid, spec, precision)
+    front_end = front_end_of(spec, settings.max_frames, settings.precision)
+    encoder: Any
+    if front_end.encoder is not None:
+        spec = front_end.encoder
+        encoder = FeatureEncoder(frozen_encoder(spec).states, frozen_encoder(spec).width)
+    else:
+        encoder = create_encoder(spec.name, **spec.options)
     missing = grid.settings.get("missing_neutral", "error")
     speakers = Speakers(["a"] * 4 + ["b"] * 4, [True] * 8, lambda: torch.zeros(8, 1), missing, seed=0)
     methods = []
-    for spec in grid.methods:
-        needed = {"num_speakers": 2} if method_class(spec.method).needs_speakers else {}
-        if taken := sorted({"name", "encoder", "num_classes", "num_speakers"} & spec.config.keys()):
-            raise RunError(f"{spec.label}: {taken[0]} is not for a configuration to say")
-        method = create_method(spec.method, made, len(EMOTIONS), **{**spec.config, **needed})
+    for asked in grid.methods:
+        needed = {"num_speakers": 2} if method_class(asked.method).needs_speakers else {}
+        if taken := sorted({"name", "encoder", "num_classes", "num_speakers"} & asked.config.keys()):
+            raise RunError(f"{asked.label}: {taken[0]} is not for a configuration to say")
+        method = create_method(asked.method, encoder, len(EMOTIONS), **{**asked.config, **needed})
         method.pairing(speakers)
         config = {key: value for key, value in method.config().items() if key not in needed}
-        methods.append(replace(spec, config=config))
-    return _Built(made.input_kind, methods)
+        methods.append(replace(asked, config=config))
+    return _Built(front_end, spec, methods)
 
 
 def _cells(
-    grid: Grid, spec: CorpusSpec, corpus: Corpus, built: dict[str, _Built], precision: Callable[[str], str]
+    grid: Grid, spec: CorpusSpec, corpus: Corpus, built: Sequence[_Built], precision: Callable[[str], str]
 ) -> list[PlannedCell]:
-    folds = select_folds(PROTOCOLS[grid.protocol](corpus.utterances), grid.folds)
+    folds = select_folds(divide(corpus.utterances, grid.protocol), grid.folds)
     targets = tuple(other for other in grid.corpora if other != spec) if grid.cross else ()
     return [
         PlannedCell(
             "/".join(
-                [*map(folder_name, (spec.name, encoder, method.label)), f"seed-{seed}", f"fold-{fold.number:02d}"]
+                [
+                    *map(folder_name, (spec.name, on.encoder.title, method.label)),
+                    f"seed-{seed}",
+                    f"fold-{fold.number:02d}",
+                ]
             ),
             method,
             spec,
             targets,
             grid.protocol,
             fold.number,
-            settings_of(grid, encoder, precision, seed),
-            built[encoder].input_kind,
+            settings_of(grid, on.encoder, precision, seed),
+            on.front_end,
         )
-        for encoder in grid.encoders
+        for on in built
         for seed in grid.seeds
         for fold in folds
-        for method in built[encoder].methods
+        for method in on.methods
     ]

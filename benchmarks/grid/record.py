@@ -22,7 +22,7 @@ from benchmarks.scores.statistics import mean_uar
 from benchmarks.training import CorpusIdentity, TrainingIdentity, TrainingStory
 from dsnet_plugin import CheckpointError
 
-VERSION = 2
+VERSION = 3
 """The version of the record that this release writes, and the only one that it reads."""
 
 RESULT_NAME = "result.json"

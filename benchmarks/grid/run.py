@@ -99,7 +99,7 @@ def run_suite(
     precision = partial(resolve_precision, device=accelerator.device)
     cells = plan(grids, precision)
     with lock(out):
-        corpora = _corpora(cells, skip_problems, say)
+        corpora = _corpora(cells, accelerator.device, skip_problems, say)
         finished = {cell.folder: record for cell in cells if (record := _finished(out, cell, corpora)) is not None}
         others = _other_records(out, {cell.folder for cell in cells})
         waiting = [cell for cell in cells if cell.folder not in finished]
@@ -155,13 +155,7 @@ def _work(job: Job, cell: PlannedCell) -> CellRecord | DSNetError:
         torch.set_num_threads(job.threads)
         try:
             accelerator = make_accelerator(job.device, cell.settings.precision)
-            load = partial(
-                load_data,
-                max_frames=cell.settings.max_frames,
-                kind=cell.input_kind,
-                device=accelerator.device,
-                skip=job.skip_problems,
-            )
+            load = partial(load_data, front_end=cell.front_end, device=accelerator.device, skip=job.skip_problems)
             return run_cell(cell, CellContext(job.out, accelerator, load))
         except DSNetError as error:
             return error
@@ -169,14 +163,14 @@ def _work(job: Job, cell: PlannedCell) -> CellRecord | DSNetError:
             return RunError(f"out of memory on the device: {error}")
 
 
-def _corpora(cells: Sequence[PlannedCell], skip_problems: bool, say: Callable[[str], None]) -> dict[CorpusSpec, Corpus]:
+def _corpora(
+    cells: Sequence[PlannedCell], device: torch.device, skip_problems: bool, say: Callable[[str], None]
+) -> dict[CorpusSpec, Corpus]:
     """Each corpus with the utterances in use. Features are computed here, once, before many workers want them."""
-    needed = [
-        (corpus, cell.settings.max_frames, cell.input_kind) for cell in cells for corpus in (cell.corpus, *cell.targets)
-    ]
+    needed = [(corpus, cell.front_end) for cell in cells for corpus in (cell.corpus, *cell.targets)]
     corpora: dict[CorpusSpec, Corpus] = {}
-    for spec, max_frames, kind in dict.fromkeys(needed):
-        corpus, _ = usable(open_corpus(spec), max_frames, skip_problems, say, kind)
+    for spec, front_end in dict.fromkeys(needed):
+        corpus, _ = usable(open_corpus(spec), front_end, device, skip_problems, say)
         if spec not in corpora:
             say(f"{spec.name}: {describe(corpus)}")
             if low := corpus.report.low_rate:

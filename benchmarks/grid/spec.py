@@ -12,7 +12,7 @@ import yaml
 
 from benchmarks.corpora import CORPORA
 from benchmarks.corpora.synthetic import SyntheticSettings
-from benchmarks.data import PROTOCOLS
+from benchmarks.data import EncoderSpec, check_protocol
 from benchmarks.errors import RunError
 from benchmarks.methods import method_class
 from benchmarks.training import TrainingSettings
@@ -63,8 +63,8 @@ class Grid:
     corpora: Sequence[CorpusSpec]
     """What is trained on."""
 
-    encoders: Sequence[str] = ("cnn",)
-    """Names that :func:`backbones.create_encoder` takes."""
+    encoders: Sequence[EncoderSpec] = (EncoderSpec(),)
+    """What it is trained on."""
 
     protocol: str = "loso"
     """A name of ``PROTOCOLS``."""
@@ -97,7 +97,7 @@ def one_corpus(corpus: CorpusSpec, methods: Sequence[str], **choices: Any) -> Gr
     return Grid([MethodSpec(name, name) for name in dict.fromkeys(methods)], [replace(corpus, root=root)], **choices)
 
 
-_KEYS = {entry.name for entry in fields(Grid)} | {"grids", "title"}
+_KEYS = {entry.name for entry in fields(Grid)} | {"encoder_options", "grids", "title"}
 _SYNTHETIC = {entry.name for entry in fields(SyntheticSettings)}
 _SETTINGS = {entry.name for entry in fields(TrainingSettings)} - {"encoder", "seed"}
 _CHANGEABLE = (_KEYS | _SETTINGS) - {"grids", "settings", "title"}
@@ -115,8 +115,9 @@ def read_spec(name: str, roots: Mapping[str, Path], overrides: Mapping[str, Any]
     """Reads a specification.
 
     A file has the fields of :class:`Grid` as keys, and perhaps ``grids``, a list of mappings each of which is a grid with
-    the other keys as defaults. ``methods`` are names or mappings of ``label``, ``method`` and ``config``; ``corpora`` maps a
-    name to ``corpus``, ``root`` and ``options``; without it the corpora are those of ``roots``, or the synthetic one.
+    the other keys as defaults. ``methods`` are names or mappings of ``label``, ``method`` and ``config``, ``encoders`` names
+    or mappings of ``name`` and ``options``, ``encoder_options`` those of encoders given by their names alone; ``corpora`` maps a name to ``corpus``, ``root`` and ``options``; without it the
+    corpora are those of ``roots``, or the synthetic one.
 
     Args:
         name: a preset, or the path of a YAML file.
@@ -175,12 +176,14 @@ def _merged(document: dict[str, Any], entry: dict[str, Any], overrides: Mapping[
 
 def _grid(entry: dict[str, Any], roots: Mapping[str, Path]) -> Grid:
     _check_keys("key", entry, _KEYS)
-    if (protocol := entry.get("protocol", "loso")) not in list(PROTOCOLS):
-        raise RunError(f"protocol {protocol!r}; expected one of {', '.join(PROTOCOLS)}")
+    check_protocol(protocol := str(entry.get("protocol", "loso")))
     grid = Grid(
         methods=[_method(own) for own in _list("methods", entry.get("methods"), "[baseline, dsnet]")],
         corpora=_corpora(entry.get("corpora"), roots),
-        encoders=[str(own) for own in _list("encoders", entry.get("encoders", "cnn"), "cnn")],
+        encoders=[
+            _encoder(encoder, _mapping(entry, "encoder_options"))
+            for encoder in _list("encoders", entry.get("encoders", "cnn"), "cnn")
+        ],
         protocol=protocol,
         folds=",".join(str(own) for own in _list("folds", entry.get("folds", "all"), "all")),
         seeds=[_whole("seeds", seed, 0) for seed in _list("seeds", entry.get("seeds", 0), "[0, 1]")],
@@ -205,6 +208,14 @@ def _method(entry: Any) -> MethodSpec:
         raise RunError(f"methods: {entry!r}; {wanted}")
     method_class(entry["method"])
     return MethodSpec(str(entry.get("label", entry["method"])), entry["method"], _mapping(entry, "config"))
+
+
+def _encoder(entry: Any, options: Mapping[str, Any]) -> EncoderSpec:
+    if isinstance(entry, str):
+        return EncoderSpec(entry, options)
+    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str) or set(entry) - {"name", "options"}:
+        raise RunError(f"encoders: {entry!r}; expected a name, or a mapping of name and options")
+    return EncoderSpec(entry["name"], _mapping(entry, "options"))
 
 
 def _corpora(entries: Any, roots: Mapping[str, Path]) -> list[CorpusSpec]:

@@ -1,6 +1,6 @@
 """What the methods of a grid cost on its encoders, measured when nothing else is computed."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,13 +50,13 @@ def measure_grids(
     ]
     here = describe(device).device
     measured = {_Measurement.of(line) for line in lines if line.environment.device == here}
-    waiting = {what: config for what, config in _asked(grids, precision).items() if what not in measured}
+    waiting = {what: more for what, more in _asked(grids, precision).items() if what not in measured}
     progress = tqdm(waiting.items(), desc="speed", unit="method", leave=False, disable=not waiting)
-    for number, (what, config) in enumerate(progress):
+    for number, (what, more) in enumerate(progress):
         if not go_on():
             return len(waiting) - number
         try:
-            lines.append(measure_speed(config=dict(config), device=device.type, **what.arguments()))
+            lines.append(measure_speed(device=device.type, **more, **what.arguments()))
         except torch.OutOfMemoryError as error:
             say(f"speed of {what.method} on {what.encoder}: out of memory on the device: {error}")
         write_lines(path, [to_json(line) for line in lines])
@@ -78,17 +78,17 @@ class _Measurement(NamedTuple):
         return cls(line.method, line.encoder, line.batch_size, line.max_frames, line.precision, line.compile)
 
     def arguments(self) -> dict[str, Any]:
-        """Those of :func:`measure_speed`."""
-        return {"name" if key == "method" else key: value for key, value in self._asdict().items()}
+        """Those of :func:`measure_speed`, but for the encoder."""
+        return {"name" if key == "method" else key: value for key, value in self._asdict().items() if key != "encoder"}
 
 
-def _asked(grids: Sequence[Grid], precision: Callable[[str], str]) -> dict[_Measurement, Mapping[str, Any]]:
-    """The measurements that the grids ask for, with the method's settings."""
-    asked: dict[_Measurement, Mapping[str, Any]] = {}
+def _asked(grids: Sequence[Grid], precision: Callable[[str], str]) -> dict[_Measurement, dict[str, Any]]:
+    """The measurements that the grids ask for, with the encoder and the method's settings."""
+    asked: dict[_Measurement, dict[str, Any]] = {}
     for grid in grids:
-        for encoder in grid.encoders if grid.speed else ():
+        for encoder in (e for e in grid.encoders if grid.speed and not e.is_frozen):
             s = settings_of(grid, encoder, precision)
             for spec in grid.methods:
-                what = _Measurement(spec.method, encoder, s.batch_size, s.max_frames, s.precision, s.compile)
-                asked.setdefault(what, spec.config)
+                what = _Measurement(spec.method, encoder.title, s.batch_size, s.max_frames, s.precision, s.compile)
+                asked.setdefault(what, {"encoder": encoder, "config": dict(spec.config)})
     return asked

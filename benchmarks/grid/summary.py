@@ -42,7 +42,7 @@ def summarise(out: Path, records: Sequence[CellRecord], say: Callable[[str], Non
     Returns:
         The scores by the methods' labels; empty for a larger grid.
     """
-    if len({(r.identity.corpus.name, r.identity.settings.encoder, r.identity.settings.seed) for r in records}) != 1:
+    if len({Path(r.folder).parts[0:2] + Path(r.folder).parts[3:4] for r in records}) != 1:
         return {}
     by_label: dict[str, list[CellRecord]] = {}
     for record in records:

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 
+from benchmarks.data.protocols import describe_protocol
 from benchmarks.output.environment import Environment
 from benchmarks.report.cells import Budget, Cell
 
-_PROTOCOLS = {"loso": "leave one speaker out", "session": "leave one session out"}
 _SAID = {
     "epochs": "{} epochs",
     "batch_size": "batches of {}",
@@ -20,7 +20,7 @@ _CELLS_OWN = {"encoder", "seed"}
 
 def budget_line(budget: Budget) -> str:
     """A budget in one line; what is as usual goes without saying."""
-    said = [_PROTOCOLS.get(budget.protocol, budget.protocol)]
+    said = [describe_protocol(budget.protocol)]
     said += [form.format(getattr(budget.settings, key)) for key, form in _SAID.items()]
     said += [
         f"{field.name.replace('_', ' ')} {value}"

@@ -96,7 +96,7 @@ def _encoders(
             pairs[cells[0].encoder] = columns({BASELINE: rows[BASELINE], OURS: rows[OURS]})
     if len(pairs) > 1:
         section.items.append(encoder_uar_table("encoders-uar", "DSNet on each encoder: UAR in percent", pairs))
-    encoders = [cells[0].encoder for cells in by_encoder]
+    encoders = [cells[0].record.identity.settings.encoder for cells in by_encoder]
     budget_settings = by_encoder[0][0].budget.settings
     section.items.append(encoder_cost_table("encoders-cost", "Cost on each encoder", encoders, budget_settings, speeds))
     return section

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.cost.speed_record import SpeedRecord
+from benchmarks.data import EncoderSpec
 from benchmarks.errors import RunError
 from benchmarks.grid import LINES_NAME, SPEED_NAME, CellRecord, read_record
 from benchmarks.output.typed_json import from_json, to_json
@@ -62,13 +63,15 @@ class Cell:
 
     @property
     def encoder(self) -> str:
-        """The name of the encoder."""
-        return self.record.identity.settings.encoder
+        """How tables call the encoder with its options."""
+        return self.record.identity.settings.encoder.title
 
     @cached_property
     def budget(self) -> Budget:
         """What must be the same for two cells to stand in one table."""
-        return Budget(self.record.identity.protocol, replace(self.record.identity.settings, encoder="", seed=0))
+        return Budget(
+            self.record.identity.protocol, replace(self.record.identity.settings, encoder=EncoderSpec(""), seed=0)
+        )
 
 
 @dataclass

@@ -5,6 +5,7 @@ from typing import get_args
 
 from benchmarks.cost import PAPER_TABLE_3, measure
 from benchmarks.cost.speed_record import SpeedRecord
+from benchmarks.data import EncoderSpec
 from benchmarks.methods import METHODS
 from benchmarks.output.table import Number, Table, Value
 from benchmarks.report.columns import Column
@@ -47,14 +48,14 @@ def fitting_speeds(settings: TrainingSettings, speeds: Sequence[SpeedRecord]) ->
 
 
 def encoder_cost_table(
-    name: str, title: str, encoders: Sequence[str], settings: TrainingSettings, speeds: Sequence[SpeedRecord]
+    name: str, title: str, encoders: Sequence[EncoderSpec], settings: TrainingSettings, speeds: Sequence[SpeedRecord]
 ) -> Table:
     """Parameters and MACs of each encoder bare and with DSNet, and what was measured of speed and memory.
 
     Args:
         name: of the table's files.
         title: above it.
-        encoders: their names.
+        encoders: what the cells were trained on.
         settings: of the cells; speed counts that was measured with their frames, batch and precision.
         speeds: lines of speed.
     """
@@ -66,16 +67,17 @@ def encoder_cost_table(
     fitting = fitting_speeds(settings, speeds)
     rows: list[Sequence[Value]] = [
         [
-            encoder,
+            encoder.title,
             method,
             *_counts(method, encoder, settings.max_frames),
-            *(_measured(fitting.get((encoder, method)), *what) for what in _MEASURED),
+            *(_measured(fitting.get((encoder.title, method)), *what) for what in _MEASURED),
         ]
         for encoder in encoders
         for method in METHODS
-        if method in (BASELINE, OURS) or (encoder, method) in fitting
+        if method in (BASELINE, OURS) or (encoder.title, method) in fitting
     ]
-    shown = [line for (encoder, _), line in fitting.items() if encoder in encoders]
+    titles = {encoder.title for encoder in encoders}
+    shown = [line for (title, _), line in fitting.items() if title in titles]
     devices = dict.fromkeys(line.environment.device for line in shown)
     notes = [
         f"The baseline is the bare encoder with its classifier. For one utterance of {settings.max_frames} frames."
@@ -89,7 +91,7 @@ def encoder_cost_table(
     return Table(header, rows, notes=notes, left=2, name=name, title=title)
 
 
-def _counts(method: str, encoder: str, max_frames: int) -> list[Value]:
+def _counts(method: str, encoder: EncoderSpec, max_frames: int) -> list[Value]:
     try:
         training_m, training_g, inference_m, inference_g = measure(method, encoder, max_frames).in_table_3_units()
     except (DSNetError, OSError):  # an encoder that is not on this machine

@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn, optim
 
-from backbones import create_encoder
+from backbones import FeatureEncoder, create_encoder
+from benchmarks.data import EncoderSpec
 from benchmarks.errors import RunError
 from benchmarks.methods import Method, create_method
 from benchmarks.output.files import read_tensors, write_tensors
@@ -20,8 +21,8 @@ from dsnet_plugin.serialization import load_tensors
 
 MODEL_NAME = "best.safetensors"
 STATE_NAME = "state.safetensors"
-MODEL_FORMAT = 1
-STATE_FORMAT = 2
+MODEL_FORMAT = 2
+STATE_FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,8 @@ class ModelRecord:
     config: Mapping[str, object]
     """The method's settings."""
 
-    encoder: str
-    """A name that :func:`backbones.create_encoder` takes."""
+    encoder: EncoderSpec
+    """What it was trained on; of a frozen one the weights are not in the checkpoint, and its digest tells it from others."""
 
     classes: list[str]
     """The names of the classes, in the order of the logits."""
@@ -44,7 +45,7 @@ class ModelRecord:
     """Frames of 10 ms to which an utterance was cut or repeated in training."""
 
     blueprint: Mapping[str, object] | None = None
-    """What builds an encoder of transformers without its folder or the hub; None for any other."""
+    """What builds an encoder of transformers without its folder or the hub, or what learns on a frozen one; else None."""
 
     corpus: CorpusIdentity | None = None
     """What it was trained on."""
@@ -78,9 +79,16 @@ def save_model(path: Path, model: nn.Module, record: ModelRecord) -> None:
     write_tensors(path, model.state_dict(), {"format": MODEL_FORMAT, "kind": "model", **to_json(record)})
 
 
-def build_encoder(name: str, blueprint: Mapping[str, object] | None) -> Any:
-    """An encoder for weights that a checkpoint holds; one of transformers is built without its folder or the hub."""
-    return create_encoder(name) if blueprint is None else create_encoder(name, record=blueprint)
+def build_encoder(spec: EncoderSpec, blueprint: Mapping[str, object] | None) -> Any:
+    """An encoder for weights that a checkpoint holds; pretrained ones are not looked for, on disk or on the hub.
+
+    Raises:
+        ConfigError, TypeError: the options or the blueprint are of another encoder.
+    """
+    if spec.is_frozen:
+        return FeatureEncoder(**{name: cast(int, value) for name, value in (blueprint or {}).items()})
+    options = {name: value for name, value in spec.options.items() if name not in ("pretrained", "checkpoint_path")}
+    return create_encoder(spec.name, **options, **({} if blueprint is None else {"record": blueprint}))
 
 
 def load_model(path: Path) -> tuple[Method, ModelRecord]:

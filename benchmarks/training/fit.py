@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from tqdm import tqdm
 
-from backbones import create_encoder
+from backbones import FeatureEncoder, create_encoder
 from benchmarks.corpora import EMOTIONS
 from benchmarks.data import Fold, FoldSide, SpeechData
 from benchmarks.errors import RunError
@@ -41,11 +41,15 @@ WATCH_EVERY = 5
 def make_method(
     name: str, config: Mapping[str, object], data: SpeechData, fold: Fold, settings: TrainingSettings
 ) -> Method:
-    """A method with the weights that seed and fold give it."""
+    """A method with the weights that seed and fold give it; on encoded utterances its encoder is what learns on top."""
     if method_class(name).needs_speakers:
         config = {**config, "num_speakers": len({data.utterances[i].speaker for i in fold.train})}
     torch.manual_seed(derive_seed(settings.seed, fold.number, "weights"))
-    return create_method(name, create_encoder(settings.encoder), len(EMOTIONS), **config)
+    if data.input_kind == "encoded":
+        encoder: Any = FeatureEncoder(*data.features[0].shape)
+    else:
+        encoder = create_encoder(settings.encoder.name, **settings.encoder.options)
+    return create_method(name, encoder, len(EMOTIONS), **config)
 
 
 def fit(
@@ -217,11 +221,19 @@ def _model_record(identity: TrainingIdentity, method: Method, epoch: int) -> Mod
         encoder=identity.settings.encoder,
         classes=list(EMOTIONS),
         max_frames=identity.settings.max_frames,
-        blueprint=getattr(method.encoder, "blueprint", None),
+        blueprint=_blueprint(method.encoder),
         corpus=identity.corpus,
         fold=identity.fold,
         epoch=epoch,
     )
+
+
+def _blueprint(encoder: Any) -> Mapping[str, object] | None:
+    """What builds the encoder again in another place."""
+    if isinstance(encoder, FeatureEncoder):
+        return {"states": encoder.states, "width": encoder.width}
+    blueprint: Mapping[str, object] | None = getattr(encoder, "blueprint", None)
+    return blueprint
 
 
 def _check_finite(what: str, numbers: Mapping[str, float]) -> None:

@@ -1,15 +1,17 @@
 """The settings of a training, and the seeds that are derived from its seed."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from benchmarks.data import EncoderSpec
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
     """The budget and the schedule; defaults are the paper's (section 4.2)."""
 
-    encoder: str = "cnn"
-    """A name that :func:`backbones.create_encoder` takes."""
+    encoder: EncoderSpec = field(default_factory=EncoderSpec)
+    """What is trained on; a frozen one with its digest."""
 
     epochs: int = 100
     """Passes over the training speakers' utterances."""

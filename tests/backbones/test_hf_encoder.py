@@ -42,7 +42,7 @@ def batch(lengths=LENGTHS):
     return waveform.masked_fill(~mask, 7.0), mask
 
 
-@pytest.mark.parametrize("pooling", ["mean", "attention"])
+@pytest.mark.parametrize("pooling", ["mean", "mean_std", "attention"])
 @pytest.mark.parametrize(("family", "config"), KINDS)
 def test_an_utterance_has_the_same_features_alone_and_in_a_padded_batch(folder, family, config, pooling):
     torch.manual_seed(0)
@@ -52,7 +52,7 @@ def test_an_utterance_has_the_same_features_alone_and_in_a_padded_batch(folder, 
         h = encoder.eval()({"waveform": waveform, "mask": mask})
         alone = torch.cat([encoder(waveform[i : i + 1, :n]) for i, n in enumerate(LENGTHS)])
     assert encoder.input_kind == "waveform"
-    assert h.shape == (4, encoder.num_features) == (4, 16)
+    assert h.shape == (4, encoder.num_features) == (4, 32 if pooling == "mean_std" else 16)
     assert torch.allclose(h, alone, atol=1e-5)
     assert (h[0] - h[1]).abs().max() > 1e-3
 
@@ -69,16 +69,47 @@ def test_the_mean_is_that_of_the_models_own_last_hidden_state(folder, family):
         assert torch.allclose(encoder(wave[None]), expected, atol=1e-5)
 
 
-def test_whispers_features_are_the_mean_over_the_frames_that_the_utterance_reaches(folder):
+def whispers_own(folder, positions=None):
+    """Whisper's encoder as transformers has it; of so many positions, with the weights of the longer one."""
+    model = transformers.AutoModel.from_pretrained(folder).eval()
+    if positions is None:
+        return model.get_encoder()
+    config = transformers.AutoConfig.from_pretrained(folder, max_source_positions=positions)
+    shorter = transformers.AutoModel.from_config(config).get_encoder().eval()
+    weights = model.get_encoder().state_dict()
+    shorter.load_state_dict(weights | {"embed_positions.weight": weights["embed_positions.weight"][:positions]})
+    return shorter
+
+
+# 2 s are all that the tiny model hears; half a second is 25 positions of 320 samples; 6,777 samples begin 22 of them.
+@pytest.mark.parametrize(("samples", "positions", "own"), [(32_000, None, 100), (50_000, None, 100), (6_777, 25, 22)])
+def test_whispers_features_are_the_mean_over_the_own_frames_of_as_many_positions_as_half_seconds_need(
+    folder, samples, positions, own
+):
     encoder = create_encoder(f"hf/{folder('whisper')}").eval()
-    model = transformers.AutoModel.from_pretrained(folder("whisper")).get_encoder().eval()
     processor = transformers.AutoFeatureExtractor.from_pretrained(folder("whisper"))
-    wave = batch()[0][2, :6_777]
+    torch.manual_seed(3)
+    wave = 0.1 * torch.randn(samples)
+    length = {"max_length": 8_000} if positions else {}
+    values = processor(wave.numpy(), sampling_rate=16_000, return_tensors="pt", **length).input_features
+    with torch.no_grad():
+        expected = whispers_own(folder("whisper"), positions)(values).last_hidden_state[:, :own].mean(1)
+        assert torch.allclose(encoder(wave[None]), expected, atol=1e-5)
+
+
+def test_whispers_hidden_states_are_those_of_transformers(folder):
+    encoder = create_encoder(f"hf/{folder('whisper')}", layer_weights=True, pooling="mean_std").eval()
+    processor = transformers.AutoFeatureExtractor.from_pretrained(folder("whisper"))
+    torch.manual_seed(3)
+    wave = 0.1 * torch.randn(32_000)
     values = processor(wave.numpy(), sampling_rate=16_000, return_tensors="pt").input_features
     with torch.no_grad():
-        frames = model(values).last_hidden_state
-        expected = frames[:, :22].mean(1)  # 6,777 samples at 320 a frame, begun ones included
-        assert torch.allclose(encoder(wave[None]), expected, atol=1e-5)
+        output = whispers_own(folder("whisper"))(values, output_hidden_states=True)
+        states = [*output.hidden_states[:-1], output.last_hidden_state]
+        expected = torch.stack([torch.cat([s.mean(1), s.std(1, correction=0)], 1) for s in states], 1)
+        assert torch.allclose(encoder.pooled_states(wave[None]), expected, atol=1e-5)
+        assert torch.allclose(encoder(wave[None]), expected.mean(1), atol=1e-5)  # weights begin equal
+    assert encoder.num_features == 32
 
 
 def test_asts_features_are_the_mean_over_the_patches_that_begin_within_the_utterance(folder):
@@ -283,9 +314,9 @@ def test_a_processor_of_another_length_than_the_models_is_refused(tmp_path, fami
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"pooling": "max"}, "pooling='max'; expected one of mean, attention"),
-        ({"freeze": "some"}, "freeze='some'; expected one of none, feature_extractor, all"),
-        ({"depth": 3}, "does not take these options: .*depth"),
+        ({"pooling": "max"}, "pooling='max': expected one of 'mean', 'mean_std', 'attention'"),
+        ({"freeze": "some"}, "freeze='some': expected one of 'none', 'feature_extractor', 'all'"),
+        ({"depth": 3}, "has no option 'depth'; it takes freeze"),
         ({"record": {"config": {"model_type": "wav2vec2"}}}, "cannot build it: 'processor'"),
     ],
 )

@@ -7,6 +7,7 @@ import torch
 from backbones import create_encoder
 from benchmarks.cost.complexity import measure
 from benchmarks.cost.macs import torch_macs
+from benchmarks.data import EncoderSpec
 from benchmarks.data.audio import read_audio
 from benchmarks.data.features import cut_waveform, extract
 from benchmarks.data.speech_data import SpeechData
@@ -39,7 +40,7 @@ def test_training_on_any_backbone_gives_a_checkpoint_that_predicts_what_the_run_
     for method in ("baseline", "dsnet"):
         (fold,) = (tmp_path / "out" / "synthetic").glob(f"*/{method}/seed-0/fold-00")
         result = json.loads((fold / "result.json").read_text())
-        assert result["identity"]["settings"]["encoder"] == name
+        assert result["identity"]["settings"]["encoder"]["name"] == name
         chosen = json.loads((fold / "predictions.json").read_text())["synthetic"][0]
         files = [path for path in small_root.rglob("*.wav") if path.stem in chosen["key"]]
         status, out, _ = dsnet("predict", fold, *files, "--json")
@@ -56,7 +57,7 @@ def test_an_encoder_of_transformers_is_built_from_the_checkpoint_alone(dsnet, sm
     shutil.rmtree(source)
     (fold,) = (tmp_path / "out" / "synthetic").glob("*/baseline/seed-0/fold-00")
     model, record = load_model(fold)
-    assert record.encoder == f"hf/{source}"
+    assert record.encoder.name == f"hf/{source}"
     assert model.encoder.model.config.hidden_size == 16
     assert not model.training
 
@@ -91,7 +92,7 @@ def test_a_waveform_shorter_than_a_frame_is_padded_to_one():
 def test_an_unknown_backbone_is_refused_in_one_line_before_any_file_is_read(
     dsnet, small_root, tmp_path, monkeypatch, name, message
 ):
-    monkeypatch.setattr("benchmarks.grid.corpus_data.extract", lambda *_: pytest.fail("files were read"))
+    monkeypatch.setattr("benchmarks.grid.corpus_data.features_of", lambda *_: pytest.fail("files were read"))
     train = ("train", "--corpus", "synthetic", "--root", small_root, "--out", tmp_path, *SMALL)
     status, _, errors = dsnet(*train, "--backbone", name)
     assert status == 2
@@ -115,7 +116,7 @@ def test_macs_of_other_backbones_are_products_of_convolutions_and_matrices(folde
     front = 8 * 10 * first + 8 * 8 * 8 * frames + 8 * 16 * frames
     positions = 16 * (16 // 2) * 8 * (frames + 1)  # an even kernel gives a frame more, which the model drops
     layer = 4 * 16 * 16 * frames + 2 * 16 * frames * frames + 2 * 16 * 24 * frames
-    found = measure("baseline", f"hf/{folder}", 32)
+    found = measure("baseline", EncoderSpec(f"hf/{folder}"), 32)
     assert found.inference_macs == front + positions + 2 * layer + 16 * 64 + 64 * 4
 
 

@@ -6,6 +6,7 @@ import soundfile
 import torch
 
 from backbones import add_deltas, create_encoder, fit_frames, log_mel
+from benchmarks.data import PAPERS_CNN
 from benchmarks.data.audio import read_audio
 from benchmarks.methods import create_method
 from benchmarks.training.checkpoint import ModelRecord, load_model, save_model
@@ -20,7 +21,7 @@ def save(folder, name):
     model = create_method(name, create_encoder("cnn"), 4).train()
     with torch.no_grad():
         model(torch.randn(8, 3, FRAMES, 80) * 4 + 8, neutral=torch.randn(8, 3, FRAMES, 80) * 4 + 8)
-    record = ModelRecord(name, model.config(), "cnn", CLASSES, FRAMES)
+    record = ModelRecord(name, model.config(), PAPERS_CNN, CLASSES, FRAMES)
     save_model(folder / "best.safetensors", model, record)
     return folder
 

@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from benchmarks.corpora import Corpus, load_corpus
 from benchmarks.corpora.manifest import LABELS
+from benchmarks.data import FrontEnd
 from benchmarks.data.features import extract
 from benchmarks.errors import CorpusError
 from benchmarks.grid.corpus_data import usable
@@ -258,7 +260,7 @@ def test_a_pipe_in_the_place_of_the_manifest_is_refused_at_once(tmp_path: Path) 
 def test_what_is_odd_is_said_before_a_training(load: Load) -> None:
     said: list[str] = []
     corpus = load("path,speaker,label\nwav/a.wav,f1,sad\nwav/b.wav,F1,excited\n")
-    usable(corpus, 20, False, said.append)
+    usable(corpus, FrontEnd("lmfb", 20), torch.device("cpu"), False, said.append)
     assert [line[:41] for line in said] == [
         "note: a manifest: 1 excited utterances co",
         "note: a manifest: the speakers 'F1' and '",

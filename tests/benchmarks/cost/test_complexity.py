@@ -3,6 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.cost.complexity import NUM_SPEAKERS, PAPER_TABLE_3, Complexity, counts_table, measure
+from benchmarks.data import EncoderSpec
 from benchmarks.methods import METHODS, VARIANTS, Baseline
 
 
@@ -75,7 +76,10 @@ def test_macs_round_to_the_papers_table_3_and_parameters_are_within_a_hundredth(
 def test_every_method_is_counted_on_any_encoder(name, encoder):
     if encoder != "cnn":
         pytest.importorskip("timm")
-    found, bare = measure(name, encoder, max_frames=32), measure("baseline", encoder, max_frames=32)
+    found, bare = (
+        measure(name, EncoderSpec(encoder), max_frames=32),
+        measure("baseline", EncoderSpec(encoder), max_frames=32),
+    )
     passes = {"dsc": 2, "isnet": 9, "dsnet": 2, "menan": 2, "difl": 1.5}.get(name.split("-")[0], 1)
     assert found.training_macs / bare.training_macs == pytest.approx(passes, rel=0.02)
     in_inference = 2 if name.split("-")[0] == "dsc" else 1
@@ -86,10 +90,10 @@ def test_every_method_is_counted_on_any_encoder(name, encoder):
 def test_speech_models_are_counted_on_waveforms(tmp_path):
     tiny_speech_models = pytest.importorskip("tests.backbones.tiny_speech_models")
     encoder = f"hf/{tiny_speech_models.save_tiny(tmp_path / 'model', 'wav2vec2')}"
-    bare = measure("baseline", encoder, max_frames=32)
+    bare = measure("baseline", EncoderSpec(encoder), max_frames=32)
     assert bare.training_macs == bare.inference_macs > 0
     for name, passes in {"dsc": 2, "isnet": 9, "difl": 1.5}.items():
-        assert measure(name, encoder, max_frames=32).training_macs / bare.training_macs == pytest.approx(
+        assert measure(name, EncoderSpec(encoder), max_frames=32).training_macs / bare.training_macs == pytest.approx(
             passes, rel=0.02
         )
 

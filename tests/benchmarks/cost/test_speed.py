@@ -16,6 +16,7 @@ from benchmarks.cost.ratios import bf16_gain, stripped_cost
 from benchmarks.cost.speed import measure_speed
 from benchmarks.cost.speed_record import SpeedRecord
 from benchmarks.cost.timed_method import TimedMethod, random_data
+from benchmarks.data import EncoderSpec
 from benchmarks.data.batches import FoldSide
 from benchmarks.errors import RunError
 from benchmarks.methods import METHODS
@@ -81,7 +82,7 @@ def test_every_method_gives_a_record_of_positive_numbers_that_json_can_hold(name
 @pytest.mark.parametrize("kind", ["timm", "hf"])
 def test_other_encoders_are_measured_with_their_kind_of_input(kind, tmp_path):
     name = "timm/mobilenetv3_small_050" if kind == "timm" else f"hf/{save_tiny(tmp_path / 'w2v', 'wav2vec2')}"
-    assert_positive(measured("dsnet", name))
+    assert_positive(measured("dsnet", EncoderSpec(name)))
 
 
 def test_slow_preparation_of_batches_shows_as_time_outside_the_step(monkeypatch):
@@ -174,7 +175,7 @@ def test_the_stripped_models_cost_is_that_of_encoder_projector_and_classifier_ov
 
     monkeypatch.setattr(Clock, "seconds", operations)  # so that no other work on this machine counts
     projector = 256 * 64 + 64 * 256 + 256 * 256
-    bare = measure("baseline", "cnn", 32).inference_macs
+    bare = measure("baseline", max_frames=32).inference_macs
     cost = stripped_cost(batch_size=4, max_frames=32, device="cpu", rounds=1)
     assert cost - 1 == pytest.approx(projector / bare, rel=0.05)
 
@@ -183,7 +184,7 @@ def test_the_stripped_models_cost_is_that_of_encoder_projector_and_classifier_ov
     ("settings", "error", "message"),
     [
         ({"name": "dsnett"}, RunError, "unknown method 'dsnett'; did you mean dsnet"),
-        ({"encoder": "cnnn"}, ConfigError, "unknown encoder 'cnnn'; did you mean 'cnn'"),
+        ({"encoder": EncoderSpec("cnnn")}, ConfigError, "unknown encoder 'cnnn'; did you mean 'cnn'"),
         ({"config": {"depth": 3}}, RunError, "does not take these settings: .*depth"),
         ({"batch_size": 1}, RunError, "batch_size=1: expected at least 2"),
         ({"steps": 1}, RunError, "steps=1: expected at least 2"),

@@ -6,15 +6,16 @@ from hypothesis import strategies as st
 
 from benchmarks.corpora import Utterance
 from benchmarks.data.protocols import (
-    PROTOCOLS,
     Fold,
     check_disjoint,
+    describe_protocol,
+    divide,
     leave_one_group_out,
     leave_one_session_out,
     leave_one_speaker_out,
     select_folds,
 )
-from benchmarks.errors import SplitError
+from benchmarks.errors import RunError, SplitError
 
 IEMOCAP = [
     Utterance(f"Ses0{s}{sex}_{i}", Path(), f"Ses0{s}{sex}", "neutral", sex, f"Ses0{s}")
@@ -130,8 +131,21 @@ def test_an_utterance_without_a_session_is_refused_with_its_key():
 
 
 def test_protocols_are_found_by_name():
-    found = {name: len(protocol(IEMOCAP)) for name, protocol in PROTOCOLS.items()}
-    assert found == {"loso": 10, "session": 5}
+    folds = {name: len(divide(IEMOCAP, name)) for name in ("loso", "session", "groups-4", "groups-10")}
+    assert folds == {"loso": 10, "session": 5, "groups-4": 4, "groups-10": 10}
+    assert [divide(IEMOCAP, "groups-4"), divide(IEMOCAP, "loso")] == [
+        leave_one_group_out(IEMOCAP, 4),
+        leave_one_speaker_out(IEMOCAP),
+    ]
+    assert describe_protocol("groups-4") == "leave one of 4 speaker groups out"
+
+
+@pytest.mark.parametrize(
+    "name", ["", "group", "groups", "groups-", "groups-K", "groups-0", "groups--3", "groups-3.5", "LOSO"]
+)
+def test_a_protocol_that_does_not_exist_is_refused_with_those_that_do(name):
+    with pytest.raises(RunError, match="expected loso, session, or groups-K with a number of groups, such as groups-6"):
+        divide(IEMOCAP, name)
 
 
 def test_a_speaker_on_two_sides_is_refused_by_name():

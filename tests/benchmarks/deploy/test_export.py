@@ -7,6 +7,7 @@ import torch
 
 import benchmarks.deploy.export as exporting
 from backbones import create_encoder
+from benchmarks.data import EncoderSpec
 from benchmarks.deploy.export import FILE_NAMES, export_model
 from benchmarks.methods import create_method
 from benchmarks.training.checkpoint import ModelRecord, load_model, save_model
@@ -30,7 +31,7 @@ def save(folder, method, encoder="cnn"):
                 module.running_var.uniform_(0.5, 2)
                 module.weight.uniform_(0.5, 1.2)
                 module.bias.normal_()
-    record = ModelRecord(method, model.config(), encoder, CLASSES, 48)
+    record = ModelRecord(method, model.config(), EncoderSpec(encoder), CLASSES, 48)
     save_model(folder / "best.safetensors", model, record)
     return folder
 

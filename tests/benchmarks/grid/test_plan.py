@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.data import PAPERS_CNN, EncoderSpec, FrontEnd
 from benchmarks.errors import CorpusError, RunError, SplitError
 from benchmarks.grid.plan import folder_name, plan
 from benchmarks.grid.spec import CorpusSpec, Grid, MethodSpec
@@ -33,14 +34,14 @@ def test_every_combination_is_a_cell_with_a_folder_of_its_own(small):
         for method in ("baseline", "dsnet")
     ]
     last = found[-1]
-    assert (last.method.method, last.corpus, last.protocol, last.fold, last.input_kind) == (
+    assert (last.method.method, last.corpus, last.protocol, last.fold, last.front_end) == (
         "dsnet",
         small,
         "loso",
         2,
-        "lmfb",
+        FrontEnd("lmfb", 600),
     )
-    assert last.settings == TrainingSettings(encoder="cnn", epochs=3, seed=7)
+    assert last.settings == TrainingSettings(encoder=PAPERS_CNN, epochs=3, seed=7)
 
 
 def test_auto_precision_becomes_the_device_s(small):
@@ -124,7 +125,7 @@ def test_settings_that_a_method_refuses_are_known_before_anything_is_read(config
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"encoders": ["cn"]}, ConfigError, "cn"),
+        ({"encoders": [EncoderSpec("cn")]}, ConfigError, "cn"),
         ({"folds": "9"}, SplitError, "expected 'all' or numbers from 0 to 3"),
     ],
 )

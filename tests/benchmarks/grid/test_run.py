@@ -59,7 +59,7 @@ def test_each_finished_cell_is_a_line_with_settings_versions_hardware_and_revisi
     assert [line["folder"] for line in lines] == CELLS
     for line in lines:
         assert line["identity"]["settings"]["epochs"] == 4
-        assert line["version"] == 2
+        assert line["version"] == 3
         assert line["environment"].keys() >= {"versions", "device", "threads", "revision"}
         assert line["environment"]["versions"].keys() >= {"dsnet_plugin", "python", "torch"}
         assert line["environment"]["versions"]["torch"] == version("torch")

@@ -4,10 +4,12 @@ import pytest
 import yaml
 
 from benchmarks.corpora.synthetic import SyntheticSettings, generate
+from benchmarks.data import PAPERS_CNN, EncoderSpec
 from benchmarks.errors import RunError
 from benchmarks.grid.plan import plan
 from benchmarks.grid.spec import CorpusSpec, presets, read_spec
 from benchmarks.methods import METHODS
+from tests.backbones.tiny_speech_models import save_tiny
 
 NEEDS_CORPORA = ("cpu", "cross")
 
@@ -39,7 +41,7 @@ def test_the_least_is_a_method_and_the_rest_are_the_paper_s_defaults(written):
     (grid,) = read_spec(written({"methods": ["dsnet"]}), {})
     assert [(m.label, m.method, m.config) for m in grid.methods] == [("dsnet", "dsnet", {})]
     assert grid.corpora == [CorpusSpec("synthetic", "synthetic")]
-    assert (grid.encoders, grid.protocol, grid.folds, grid.seeds) == (["cnn"], "loso", "all", [0])
+    assert (grid.encoders, grid.protocol, grid.folds, grid.seeds) == ([PAPERS_CNN], "loso", "all", [0])
     assert (grid.cross, grid.speed, grid.settings) == (False, False, {})
 
 
@@ -107,8 +109,8 @@ def test_without_corpora_it_is_those_of_the_command_line(written):
         ({"methods": ["dsnet"], "folds": None}, "folds: None; expected at least one"),
         ({"methods": ["dsnet"], "seeds": [0, -1]}, "seeds: -1; expected a whole number of at least 0"),
         ({"methods": ["dsnet"], "seeds": [True]}, "seeds: True; expected a whole number"),
-        ({"methods": ["dsnet"], "protocol": "random"}, "protocol 'random'; expected one of loso, session"),
-        ({"methods": ["dsnet"], "protocol": ["loso"]}, "protocol .*expected one of"),
+        ({"methods": ["dsnet"], "protocol": "random"}, "protocol 'random'; expected loso, session, or groups-K"),
+        ({"methods": ["dsnet"], "protocol": ["loso"]}, "protocol .*expected loso, session"),
         ({"methods": ["dsnet"], "cross": "yes please"}, "cross: 'yes please'; expected true or false"),
         ({"methods": ["dsnet"], "cross": True}, "need two corpora or more; give their folders with --root"),
         ({"methods": ["dsnet"], "corpora": ["emodbb"]}, "unknown corpus 'emodbb'; did you mean emodb"),
@@ -165,10 +167,14 @@ def test_neither_a_file_nor_a_preset_names_the_nearest_preset():
 
 
 @pytest.mark.parametrize("name", presets())
-def test_every_preset_plans_its_cells(name, stand_ins):
+def test_every_preset_plans_its_cells(name, stand_ins, tmp_path):
     # Weights of other encoders are not here, and quick's own corpora would take time to make.
-    changes = {"backbones": {"encoders": "cnn"}, "quick": {"corpora": "synthetic,manifest"}}.get(name)
-    grids = read_spec(name, stand_ins, changes)
+    changes = {
+        "backbones": {"encoders": "cnn"},
+        "frozen": {"encoders": f"hf/{save_tiny(tmp_path, 'whisper')}", "protocol": "groups-3"},
+        "quick": {"corpora": "synthetic,manifest"},
+    }
+    grids = read_spec(name, stand_ins, changes.get(name))
     cells = plan(grids, lambda precision: "fp32")
     asked = [
         len(g.methods) * len(g.encoders) * len(g.seeds) * (2 if g.folds == "0,1" else 3) * len(g.corpora) for g in grids
@@ -186,3 +192,20 @@ def test_quick_covers_every_method_and_the_paper_s_ablations():
     ablations = {"dsnet-no-calibration", "dsnet-no-orthogonality", "dsnet-no-reconstruction"}
     assert named >= {*METHODS} | ablations
     assert len(METHODS) == 7
+
+
+def test_an_encoder_has_options_of_its_own_or_those_of_the_specification(written):
+    encoders = ["cnn", "hf/x", {"name": "timm/y", "options": {"drop_path_rate": 0.1}}]
+    (grid,) = read_spec(written({"methods": ["dsnet"], "encoders": encoders, "encoder_options": {"freeze": "all"}}), {})
+    assert grid.encoders == [
+        EncoderSpec("cnn", {"freeze": "all"}),
+        EncoderSpec("hf/x", {"freeze": "all"}),
+        EncoderSpec("timm/y", {"drop_path_rate": 0.1}),
+    ]
+    (changed,) = read_spec(
+        written({"methods": ["dsnet"], "encoder_options": {"pooling": "mean"}}), {}, {"encoders": "hf/z"}
+    )
+    assert changed.encoders == [EncoderSpec("hf/z", {"pooling": "mean"})]
+    for wrong in ({"name": 3}, {"options": {}}, {"name": "cnn", "label": "x"}, 7):
+        with pytest.raises(RunError, match="expected a name, or a mapping of name and options"):
+            read_spec(written({"methods": ["dsnet"], "encoders": [wrong]}), {})

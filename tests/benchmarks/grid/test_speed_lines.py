@@ -37,8 +37,8 @@ def asked(monkeypatch):
     calls = []
 
     def measure_speed(name, encoder, config, device, **budget):
-        calls.append((name, encoder))
-        return replace(read_speed(name, encoder, config=config, **budget), environment=speed_lines.describe(None))
+        calls.append((name, encoder.title))
+        return replace(read_speed(name, encoder.title, config=config, **budget), environment=speed_lines.describe(None))
 
     here = replace(read_speed("dsnet").environment, device="this one")
     monkeypatch.setattr(speed_lines, "measure_speed", measure_speed)

@@ -14,7 +14,7 @@ from benchmarks.output.typed_json import from_json
 from benchmarks.report.cells import Cell
 
 SETTINGS = {
-    "encoder": "cnn",
+    "encoder": {"name": "cnn", "options": {}},
     "epochs": 3,
     "batch_size": 32,
     "learning_rate": 1e-3,
@@ -62,8 +62,21 @@ class Corpus:
         return {"corpus": self.identity, "uar": uar(found), "speakers": found}
 
 
-def cell(method, corpus, fold=0, seed=0, hits=0.5, targets=(), label=None, config=None, adapts=False, **settings):
+def cell(
+    method,
+    corpus,
+    fold=0,
+    seed=0,
+    hits=0.5,
+    targets=(),
+    label=None,
+    config=None,
+    adapts=False,
+    encoder="cnn",
+    **settings,
+):
     """The line of a cell; ``targets`` are other corpora, ``hits`` the rate at which it is right."""
+    settings["encoder"] = {"name": encoder, "options": {}}
     label = label or method
     rng = np.random.default_rng([fold, seed, *map(ord, method + label + corpus.name)])
     speakers = corpus.speakers
@@ -72,8 +85,8 @@ def cell(method, corpus, fold=0, seed=0, hits=0.5, targets=(), label=None, confi
     curves = [curve(epoch, chosen["epochs"], ours, rng) for epoch in range(chosen["epochs"])]
     best = min(2, len(curves))
     return {
-        "version": 2,
-        "folder": f"{corpus.name}/{chosen['encoder']}/{label}/seed-{seed}/fold-{fold:02d}".replace(" ", "_"),
+        "version": 3,
+        "folder": f"{corpus.name}/{encoder}/{label}/seed-{seed}/fold-{fold:02d}".replace(" ", "_"),
         "label": label,
         "adapts": adapts,
         "identity": {

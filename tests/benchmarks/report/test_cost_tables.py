@@ -1,7 +1,9 @@
 import pytest
 
 from benchmarks.cost.complexity import PAPER_TABLE_3, measure
+from benchmarks.data import PAPERS_CNN, EncoderSpec
 from benchmarks.output.table import Number
+from benchmarks.output.typed_json import from_json
 from benchmarks.report.columns import columns
 from benchmarks.report.cost_tables import complexity_table, encoder_cost_table, encoder_uar_table, fitting_speeds
 from benchmarks.scores.statistics import holm, mean_uar, paired_permutation
@@ -21,10 +23,10 @@ def test_table_3_counts_and_has_the_papers_figures_beside():
 
 
 def test_the_cost_of_an_encoder_is_counted_at_the_budgets_frames():
-    table = encoder_cost_table("x", "X", ["cnn"], BUDGET, [])
+    table = encoder_cost_table("x", "X", [PAPERS_CNN], BUDGET, [])
     assert [row[1] for row in table.rows] == ["baseline", "dsnet"]
     for row in table.rows:
-        training_m, training_g, inference_m, inference_g = measure(row[1], "cnn", 64).in_table_3_units()
+        training_m, training_g, inference_m, inference_g = measure(row[1], PAPERS_CNN, 64).in_table_3_units()
         assert [number.value for number in row[2:6]] == [training_m, inference_m, training_g, inference_g]
         assert row[6:] == [None] * 5
     assert "not measured" in table.notes[-1]
@@ -32,7 +34,7 @@ def test_the_cost_of_an_encoder_is_counted_at_the_budgets_frames():
 
 def test_measured_speed_stands_in_its_units_for_the_encoder_and_method_it_was_measured_on():
     lines = [read_speed("dsnet", max_frames=64), read_speed("dann", max_frames=64)]
-    table = encoder_cost_table("x", "X", ["cnn"], BUDGET, lines)
+    table = encoder_cost_table("x", "X", [PAPERS_CNN], BUDGET, lines)
     rows = {row[1]: row[6:] for row in table.rows}
     assert [number.value for number in rows["dsnet"]] == [1234.0, 3.0, 2.5, 4321.0, 0.5]
     assert rows["baseline"] == [None] * 5
@@ -42,17 +44,21 @@ def test_measured_speed_stands_in_its_units_for_the_encoder_and_method_it_was_me
 
 @pytest.mark.parametrize("change", [{"max_frames": 600}, {"batch_size": 8}, {"precision": "bf16"}, {"compile": True}])
 def test_speed_under_another_budget_is_not_shown(change):
-    assert fitting_speeds(TrainingSettings(**SETTINGS), [read_speed("dsnet", **change)]) == {}
-    assert list(fitting_speeds(TrainingSettings(**SETTINGS), [read_speed("dsnet")])) == [("cnn", "dsnet")]
+    assert fitting_speeds(from_json(TrainingSettings, SETTINGS, "settings", ""), [read_speed("dsnet", **change)]) == {}
+    assert list(fitting_speeds(from_json(TrainingSettings, SETTINGS, "settings", ""), [read_speed("dsnet")])) == [
+        ("cnn", "dsnet")
+    ]
 
 
 def test_of_two_lines_of_speed_the_later_counts():
     lines = [read_speed("dsnet", config={"run": 1}), read_speed("dsnet", config={"run": 2})]
-    assert fitting_speeds(TrainingSettings(**SETTINGS), lines)["cnn", "dsnet"].config == {"run": 2}
+    assert fitting_speeds(from_json(TrainingSettings, SETTINGS, "settings", ""), lines)["cnn", "dsnet"].config == {
+        "run": 2
+    }
 
 
 def test_an_encoder_that_is_not_here_has_no_counts_and_the_others_have():
-    table = encoder_cost_table("x", "X", ["timm/no_such_model", "cnn"], BUDGET, [])
+    table = encoder_cost_table("x", "X", [EncoderSpec("timm/no_such_model"), PAPERS_CNN], BUDGET, [])
     assert [row[2:6] == [None] * 4 for row in table.rows] == [True, True, False, False]
 
 

@@ -5,6 +5,7 @@ import torch
 from safetensors.torch import save_file
 
 from backbones import create_encoder
+from benchmarks.data import PAPERS_CNN
 from benchmarks.methods import create_method
 from benchmarks.output.files import read_tensors, write_tensors
 from benchmarks.training.checkpoint import ModelRecord, TrainingState, load_model, load_state, save_model, save_state
@@ -13,7 +14,7 @@ from benchmarks.training.settings import TrainingSettings
 from dsnet_plugin import CheckpointError
 
 CLASSES = ["angry", "happy", "neutral", "sad"]
-RECORD = ModelRecord("baseline", {}, "cnn", CLASSES, 32)
+RECORD = ModelRecord("baseline", {}, PAPERS_CNN, CLASSES, 32)
 CORPUS = CorpusIdentity("small", "synthetic", 48, "0" * 16)
 STATE = TrainingState(TrainingIdentity(CORPUS, "baseline", {}, "loso", 0, TrainingSettings()), [], 1.5, {})
 
@@ -83,11 +84,13 @@ def other_shape(path):
 
 
 def other_method(path):
-    write_tensors(path, {}, {"format": 1, "kind": "model", **asdict(RECORD), "encoder": "transformer"})
+    write_tensors(
+        path, {}, {"format": 2, "kind": "model", **asdict(RECORD), "encoder": {"name": "transformer", "options": {}}}
+    )
 
 
 def unrecorded(path):
-    write_tensors(path, {}, {"format": 1, "kind": "model"})
+    write_tensors(path, {}, {"format": 2, "kind": "model"})
 
 
 @pytest.mark.parametrize(
