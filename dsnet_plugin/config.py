@@ -10,6 +10,7 @@ from dsnet_plugin.errors import ConfigError
 OrthogonalityKind = Literal["zscore", "row_norm"]
 CalibrationKind = Literal["sym_kl", "js"]
 Reduction = Literal["mean", "sum"]
+ReferenceKind = Literal["none", "difference"]
 
 CONFIG_VERSION = 1
 
@@ -44,6 +45,10 @@ class DisentangleConfig:
         bottleneck: width inside the attention blocks; None is D / 4, which is Table 1's 64 at D = 256.
         classifier_hidden: hidden width of the classifier (Table 1).
         dropout: dropout rate inside the classifier.
+        reference: ``"none"`` is the paper's, in which P_er sees h alone. With ``"difference"`` it sees h - r: r is h_n, the features
+            of a neutral utterance of the speaker, where one is given, in inference, too, and else its estimate z_ei. In
+            training each row takes its estimate half of the time, so that one model serves with a reference and without;
+            and W_3 of P_er begins as the identity, so that it passes the difference on.
         narrow_to: width to which a linear layer brings the features first, as the last layer of the encoder; None leaves
             them as they are. The parameters of a head grow with six times the square of the width.
         version: version of this record, for files written by other releases.
@@ -64,6 +69,7 @@ class DisentangleConfig:
     classifier_hidden: int = 64
     dropout: float = 0.5
     narrow_to: int | None = None
+    reference: ReferenceKind = "none"
     version: int = CONFIG_VERSION
 
     def __post_init__(self) -> None:
@@ -72,6 +78,7 @@ class DisentangleConfig:
         check_choice("orthogonality_reduction", self.orthogonality_reduction, Reduction)
         check_choice("reconstruction_reduction", self.reconstruction_reduction, Reduction)
         check_choice("calibration", self.calibration, CalibrationKind)
+        check_choice("reference", self.reference, ReferenceKind)
         for name in ("alpha", "beta", "gamma"):
             if not (_number(weight := getattr(self, name)) and weight >= 0):
                 raise ConfigError(f"{name}={weight!r}: expected a finite weight of at least 0")

@@ -96,7 +96,8 @@ class DisentangleHead(nn.Module):
     """DSNet without its encoder (section 3.2, Table 1): takes the place of a model's classifier.
 
     ``head(h)`` gives logits and runs P_er and C alone; ``head(h, labels=y, neutral=h_n)`` gives a
-    :class:`DisentangleOutput` with the whole objective.
+    :class:`DisentangleOutput` with the whole objective. With ``DisentangleConfig(reference="difference")`` a neutral utterance
+    serves in inference, too: ``head(h, neutral=h_n)`` gives logits that know it, ``head(h)`` those that know its estimate.
 
     Args:
         in_features: D, the width of the backbone's features; the widths of the head follow it.
@@ -138,6 +139,9 @@ class DisentangleHead(nn.Module):
         self._check_size(width)
         self.narrow = nn.Linear(in_features, width) if self.config.narrow_to else None
         self.p_er = Projector(width, self.config.bottleneck)
+        if self.config.reference == "difference":
+            nn.init.eye_(self.p_er.projection.weight)
+            nn.init.zeros_(self.p_er.projection.bias)
         self.p_ei = Projector(width, self.config.bottleneck)
         self.restorer = Restorer(width)
         self.classifier = Classifier(width, num_classes, self.config.classifier_hidden, self.config.dropout)
@@ -169,6 +173,7 @@ class DisentangleHead(nn.Module):
             h: features, shape (N, D).
             labels: class indices, shape (N,); or what the criterion takes.
             neutral: features h_n of neutral utterances of the same speakers, shape (N, D), or (K, D) with ``neutral_index``.
+                Without labels they serve a head with a reference alone.
             neutral_index: which row of ``neutral`` stands for each row of h: shape (N,), or (N, k), whose k rows are
                 averaged; int64.
             neutral_mask: shape (N,), True where a row has a reference; the others' calibration is left out.
@@ -189,9 +194,16 @@ class DisentangleHead(nn.Module):
         if self.training and h.shape[0] < 2:
             raise ShapeError("a training batch of 1: batch statistics need at least 2 rows; use drop_last=True")
         h = h if self.narrow is None else self.narrow(h)
-        z_er = self.p_er(h)
-        logits: Tensor = self.classifier(z_er)
         asked = labels is not None or return_objective
+        refers = self.config.reference == "difference"
+        z_ei = self.p_ei(h) if asked or refers else None
+        h_n = None
+        # Whether to calibrate must not differ between ranks, and a mask says that references are a matter of rows.
+        calibrates = asked and self.config.gamma and (self.training or neutral is not None or neutral_mask is not None)
+        if calibrates or (refers and neutral is not None):
+            h_n = self._neutral_rows(h, neutral, neutral_index, neutral_mask)
+        z_er = self.p_er(h - self._reference(z_ei, h_n, neutral, neutral_mask) if refers else h)
+        logits: Tensor = self.classifier(z_er)
         if self.training and torch.is_grad_enabled() and not torch.compiler.is_compiling():
             self._warn_of_what_is_left_out(asked)
         if not asked:
@@ -201,7 +213,7 @@ class DisentangleHead(nn.Module):
             raise PrecisionError(
                 "h holds values beyond float16 (above 65,504): run the backbone in bfloat16 or float32"
             )
-        z_ei = self.p_ei(h)
+        assert z_ei is not None
         h_hat = self.restorer(torch.cat([z_er, z_ei], dim=1))
         config = self.config
         losses = {} if labels is None else {"task": self.task_loss(logits, labels)}
@@ -214,14 +226,27 @@ class DisentangleHead(nn.Module):
         if config.beta:
             losses["reconstruction"] = reconstruction_loss(h, h_hat, config.reconstruction_reduction)
             loss = loss + config.beta * losses["reconstruction"]
-        # Whether to calibrate must not differ between ranks, and a mask says that references are a matter of rows.
-        if config.gamma and (self.training or neutral is not None or neutral_mask is not None):
-            h_n = self._neutral_rows(z_ei, neutral, neutral_index, neutral_mask)
+        if calibrates and h_n is not None:
             losses["calibration"] = calibration_loss(
                 z_ei, h_n, config.calibration, config.temperature, weight=neutral_mask
             )
             loss = loss + config.gamma * losses["calibration"]
         return DisentangleOutput(loss, logits, losses, z_er, z_ei, h_hat)
+
+    def spaces(
+        self,
+        h: Tensor,
+        neutral: Tensor | None = None,
+        neutral_index: Tensor | None = None,
+        neutral_mask: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """The subspaces z_er and z_ei of features h, each (N, D); arguments are those of :meth:`forward`."""
+        h = h if self.narrow is None else self.narrow(h)
+        z_ei: Tensor = self.p_ei(h)
+        if self.config.reference == "none":
+            return self.p_er(h), z_ei
+        h_n = None if neutral is None else self._neutral_rows(h, neutral, neutral_index, neutral_mask)
+        return self.p_er(h - self._reference(z_ei, h_n, neutral, neutral_mask)), z_ei
 
     def _warn_of_what_is_left_out(self, asked: bool) -> None:
         if not asked:
@@ -237,9 +262,21 @@ class DisentangleHead(nn.Module):
                 stacklevel=3,
             )
 
-    def _neutral_rows(self, z_ei: Tensor, neutral: Tensor | None, index: Tensor | None, mask: Tensor | None) -> Tensor:
+    def _reference(
+        self, z_ei: Tensor | None, h_n: Tensor | None, neutral: Tensor | None, mask: Tensor | None
+    ) -> Tensor:
+        """What P_er sees h less of, (N, D): h_n where it is known, in training in half of the rows; else its estimate."""
+        assert z_ei is not None
+        if h_n is None or neutral is None or not len(neutral):
+            return z_ei
+        known = torch.ones(len(z_ei), dtype=torch.bool, device=z_ei.device) if mask is None else mask
+        if self.training:
+            known = known & (torch.rand(len(z_ei), device=z_ei.device) < 0.5)
+        return torch.where(known[:, None], h_n, z_ei)
+
+    def _neutral_rows(self, h: Tensor, neutral: Tensor | None, index: Tensor | None, mask: Tensor | None) -> Tensor:
         """The reference of each row, shape (N, D)."""
-        rows = z_ei.shape[0]
+        rows = h.shape[0]
         if mask is not None and mask.shape != (rows,):
             raise ShapeError(f"neutral_mask has shape {tuple(mask.shape)}; expected one a row of h, ({rows},)")
         if neutral is None or not len(neutral):
@@ -250,7 +287,7 @@ class DisentangleHead(nn.Module):
                     "utterance of each row's speaker, a neutral_mask that is False in every row, or set gamma=0 in "
                     "DisentangleConfig to train without"
                 )
-            return torch.zeros_like(z_ei)
+            return torch.zeros_like(h)
         if neutral.dim() != 2 or neutral.shape[1] != self.in_features:
             raise ShapeError(f"neutral has shape {tuple(neutral.shape)}; expected (N or K, {self.in_features})")
         neutral = neutral if self.narrow is None else self.narrow(neutral)

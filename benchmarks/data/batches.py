@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.data.enrolment import draw_enrolment
 from benchmarks.data.speech_data import SpeechData
 from benchmarks.methods import Batch, Method, Speakers
 
@@ -26,6 +27,8 @@ class FoldSide:
             a side that is not trained on, where they simply have no reference.
         seed: decides on the choice of references.
         target: for training, the test speaker's utterances, of which a method with ``target_rows`` sees the sound alone.
+        enrol: for a side that is not trained on, how many neutral sentences of each speaker are its references and not
+            scored: ``indices`` are then the others alone. Which ones is the same for all methods.
     """
 
     def __init__(
@@ -36,9 +39,12 @@ class FoldSide:
         missing_neutral: str | None = None,
         seed: int = 0,
         target: Sequence[int] = (),
+        enrol: int = 0,
     ) -> None:
         self.data = data
-        self.indices = list(indices)
+        self._enrolled, self.indices = draw_enrolment(data, indices, enrol, seed) if enrol else ({}, list(indices))
+        self._enrols = enrol > 0
+        indices = self.indices
         self.method = method
         self.target = list(target)
         self.names = [data.utterances[i].speaker for i in indices]
@@ -46,7 +52,7 @@ class FoldSide:
         self._speaker_number = {name: number for number, name in enumerate(self.speakers)}
         neutral = [data.neutral[i] for i in indices]
         self.references = None
-        if missing_neutral is not None or any(neutral):
+        if not self._enrols and (missing_neutral is not None or any(neutral)):
             speakers = Speakers(
                 self.names, neutral, lambda: data.mean_inputs(self.indices), missing_neutral or "mask", seed
             )
@@ -101,6 +107,10 @@ class FoldSide:
         return self.data.inputs([self.indices[place] for place in places])
 
     def _neutral(self, places: Sequence[int], epoch: int) -> Batch:
+        if not self.method.needs_neutral:
+            return {}
+        if self._enrols:
+            return self._enrolled_batch(places)
         if self.references is None:
             return {}
         chosen = self.references.batch(places, epoch)
@@ -109,6 +119,21 @@ class FoldSide:
         if len(chosen.references):
             batch["neutral"] = self._inputs(chosen.references.tolist())
             batch["neutral_index"] = chosen.neutral_index.to(device, non_blocking=True)
+        return batch
+
+    def _enrolled_batch(self, places: Sequence[int]) -> Batch:
+        """The enrolled sentences of the speakers of these places; a speaker with fewer than others has them in turn."""
+        spoken = [self._enrolled.get(self.names[place], []) for place in places]
+        rows = {index: row for row, index in enumerate(dict.fromkeys(i for indices in spoken for i in indices))}
+        width = max(map(len, spoken), default=1) or 1
+        index = [
+            [rows[indices[i % len(indices)]] for i in range(width)] if indices else [0] * width for indices in spoken
+        ]
+        device = self.data.device
+        batch: Batch = {"neutral_mask": torch.tensor([bool(indices) for indices in spoken]).to(device)}
+        if rows:
+            chosen = torch.tensor(index).to(device)
+            batch |= {"neutral": self.data.inputs(list(rows)), "neutral_index": chosen[:, 0] if width == 1 else chosen}
         return batch
 
     def _order(self, epoch: int) -> Tensor:

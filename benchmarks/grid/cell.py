@@ -151,13 +151,14 @@ def _test(
 ) -> tuple[CorpusTest, list[dict[str, Any]]]:
     """The test's part of the record, and a row for each utterance as JSON holds it."""
     data = corpus.data
-    side = FoldSide(data, indices, method, seed=settings.seed)
+    side = FoldSide(data, indices, method, seed=settings.seed, enrol=settings.enrol)
+    indices = side.indices
     probabilities = predict(method, side, settings.batch_size, accelerator)
     rows = [
         {"key": data.utterances[i].key, "truth": int(data.labels[i]), "prediction": p.index(max(p)), "probabilities": p}
         for i, p in zip(indices, probabilities.tolist(), strict=True)
     ]
-    score = uar(data.labels[list(indices)], probabilities.argmax(1))
+    score = uar(data.labels[indices], probabilities.argmax(1))
     return CorpusTest(corpus.identity, score, score_speakers(data, indices, probabilities)), rows
 
 
@@ -171,14 +172,21 @@ def _look_inside(
 ) -> Probes:
     """Probes the spaces, and keeps them for pictures."""
 
-    def spaces_of(indices: list[int]) -> dict[str, Tensor]:
-        return spaces(method, FoldSide(data, indices, method, seed=settings.seed), settings.batch_size, accelerator)
+    def spaces_of(side: FoldSide) -> dict[str, Tensor]:
+        return spaces(method, side, settings.batch_size, accelerator)
 
-    unseen = [*fold.validation, *fold.test]
+    sides = [
+        FoldSide(data, indices, method, seed=settings.seed, enrol=settings.enrol)
+        for indices in (fold.validation, fold.test)
+    ]
+    validation, test = (side.indices for side in sides)
+    unseen = [*validation, *test]
     draw = torch.Generator().manual_seed(derive_seed(settings.seed, fold.number, "probe"))
     seen = [fold.train[i] for i in torch.randperm(len(fold.train), generator=draw)[:PROBED_UTTERANCES].tolist()]
-    unseen_spaces, seen_spaces = spaces_of(unseen), spaces_of(seen)
-    split = ["validation"] * len(fold.validation) + ["test"] * len(fold.test)
+    seen_spaces = spaces_of(FoldSide(data, seen, method, seed=settings.seed))
+    found = [spaces_of(side) for side in sides]
+    unseen_spaces = {name: torch.cat([one[name] for one in found]) for name in found[0]}
+    split = ["validation"] * len(validation) + ["test"] * len(test)
     write_tensors(folder / SPACES_NAME, unseen_spaces, _who(data, unseen, split))
     who = _who(data, seen, ["train"] * len(seen))
     write_tensors(folder / TRAINING_SPACES_NAME, seen_spaces, who)

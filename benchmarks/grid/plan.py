@@ -68,6 +68,8 @@ def plan(grids: Sequence[Grid], precision: Callable[[str], str]) -> list[Planned
             known, corpus = corpora[spec.name]
             if known != spec:
                 raise RunError(f"two grids have a corpus {spec.name}, and not the same; give one of them another name")
+            if grid.sources and spec.name not in grid.sources:
+                continue
             for cell in _cells(grid, spec, corpus, built, precision):
                 other = cells.get(cell.folder, cell)
                 if replace(other, targets=cell.targets) != cell:

@@ -61,7 +61,7 @@ class Grid:
     """The rows of its tables."""
 
     corpora: Sequence[CorpusSpec]
-    """What is trained on."""
+    """What is trained on, and with ``cross`` tested on."""
 
     encoders: Sequence[EncoderSpec] = (EncoderSpec(),)
     """What it is trained on."""
@@ -77,6 +77,9 @@ class Grid:
 
     cross: bool = False
     """Whether each fold's model is tested on all of every other corpus, too."""
+
+    sources: Sequence[str] = ()
+    """The names of the corpora that are trained on, the others being there for tests alone; none named means all."""
 
     speed: bool = False
     """Whether the cost of every method and encoder is measured beside."""
@@ -101,7 +104,7 @@ _KEYS = {entry.name for entry in fields(Grid)} | {"encoder_options", "grids", "t
 _SYNTHETIC = {entry.name for entry in fields(SyntheticSettings)}
 _SETTINGS = {entry.name for entry in fields(TrainingSettings)} - {"encoder", "seed"}
 _CHANGEABLE = (_KEYS | _SETTINGS) - {"grids", "settings", "title"}
-_COUNTED = {"epochs": 1, "batch_size": 2, "max_frames": 16, "patience": 1}
+_COUNTED = {"epochs": 1, "batch_size": 2, "max_frames": 16, "patience": 1, "enrol": 0}
 _CHOICES = {"precision": ("auto", "fp32", "bf16"), "missing_neutral": ("error", "drop", "mask")}
 
 
@@ -188,12 +191,16 @@ def _grid(entry: dict[str, Any], roots: Mapping[str, Path]) -> Grid:
         folds=",".join(str(own) for own in _list("folds", entry.get("folds", "all"), "all")),
         seeds=[_whole("seeds", seed, 0) for seed in _list("seeds", entry.get("seeds", 0), "[0, 1]")],
         cross=_flag(entry, "cross"),
+        sources=[str(name) for name in _list("sources", entry["sources"], "[nemo]")] if "sources" in entry else (),
         speed=_flag(entry, "speed"),
         settings=_settings(entry["settings"]),
     )
     labels = [method.label for method in grid.methods]
     if twice := sorted({label for label in labels if labels.count(label) > 1}):
         raise RunError(f"the label {twice[0]!r} twice; give each method its own label")
+    names = [corpus.name for corpus in grid.corpora]
+    if unknown := [name for name in grid.sources if name not in names]:
+        raise RunError(f"sources: no corpus {unknown[0]!r}; expected some of {', '.join(names)}")
     if grid.cross and len(grid.corpora) < 2:
         raise RunError("cross-corpus tests need two corpora or more; give their folders with --root NAME=FOLDER")
     return grid

@@ -38,9 +38,11 @@ METHODS: dict[str, type[Method]] = {method.name: method for method in (Baseline,
 """The methods by the name that the command line takes, in the order of Table 2."""
 
 VARIANTS: dict[str, tuple[str, Config]] = {
+    "baseline-equal": ("baseline", {"equal_utterances": True}),
     "dsc-gate": ("dsc", {"fusion": "gate"}),
     "dsc-multistage": ("dsc", {"fusion": "multistage"}),
     "dsc-sub": ("dsc", {"fusion": "sub"}),
+    "dsnet-enrolled": ("dsnet", {"reference": "difference"}),
     "dsnet-no-calibration": ("dsnet", {"gamma": 0.0}),
     "dsnet-no-orthogonality": ("dsnet", {"alpha": 0.0}),
     "dsnet-no-reconstruction": ("dsnet", {"beta": 0.0}),

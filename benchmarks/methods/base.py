@@ -65,7 +65,7 @@ class Method(nn.Module):
     Class attributes say what a method needs, and the loop puts it into each batch, a dict of ``forward``'s arguments:
 
     - ``needs_neutral``: ``neutral``, ``neutral_index`` and ``neutral_mask`` as :meth:`pairing` chooses them, in training and
-      validation; with ``neutral_in_inference`` in testing as well;
+      validation; with ``neutral_in_inference`` in testing as well, and ``neutral_optional`` says that it infers without, too;
     - ``needs_speakers``: ``speakers``, the index of each training utterance's speaker (N,), in training alone; the
       constructor gets ``num_speakers``;
     - ``target_rows``: ``target``, so many unlabelled utterances of the test speaker, in training alone;
@@ -77,11 +77,12 @@ class Method(nn.Module):
 
     name: ClassVar[str]
     needs_neutral: ClassVar[bool] = False
-    neutral_in_inference: ClassVar[bool] = False
+    neutral_in_inference: bool = False
+    neutral_optional: bool = False
     needs_speakers: ClassVar[bool] = False
     target_rows: ClassVar[int] = 0
     balanced: ClassVar[bool] = False
-    adapts: ClassVar[bool] = False
+    adapts: bool = False
     clip_norm: ClassVar[float | None] = None
     phases: Sequence[str] = ("all",)
 

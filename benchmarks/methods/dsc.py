@@ -110,7 +110,8 @@ class DSC(Method):
             h: Tensor = self.encoder(inputs)
             return h
         e = self.auxiliary(neutral)
-        e = e if neutral_index is None else e[neutral_index]
+        if neutral_index is not None:
+            e = e[neutral_index] if neutral_index.dim() == 1 else e[neutral_index].mean(1)
         has_one = e.new_ones(len(e), 1, dtype=torch.bool) if neutral_mask is None else neutral_mask[:, None]
         if self.fusion == "multistage":
             return self._conditioned(inputs, e, has_one)

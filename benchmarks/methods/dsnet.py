@@ -12,6 +12,9 @@ from dsnet_plugin import DisentangleConfig, DisentangleHead, DisentangleOutput, 
 class DSNet(Method):
     """C(P_er(E(x))), trained on eq. 10; no gradient clipping, as in the authors' public code.
 
+    With ``reference="difference"`` P_er sees E(x) less the features of a neutral utterance of the speaker, in inference, too, or
+    less their estimate where there is none: see :class:`dsnet_plugin.DisentangleConfig`.
+
     Args:
         encoder: E, with ``num_features``.
         num_classes: the number of emotions.
@@ -30,6 +33,7 @@ class DSNet(Method):
         self.strategy = strategy
         self.references = references
         self.head = DisentangleHead(encoder.num_features, num_classes, DisentangleConfig(**config))
+        self.neutral_in_inference = self.neutral_optional = self.adapts = self.head.config.reference != "none"
 
     def forward(
         self,
@@ -44,11 +48,11 @@ class DSNet(Method):
         ``neutral`` holds the inputs of K distinct references, (K, 3, T, 80); see :meth:`DisentangleHead.forward` for the
         other two. The references have a pass of their own, see :func:`dsnet_plugin.neutral_pass`.
         """
-        if labels is None:
+        if labels is None and neutral is None:
             logits: Tensor = self.head(self.encoder(inputs))
             return logits
         h, h_n = self.encode(inputs, neutral)
-        output: DisentangleOutput = self.head(h, labels, h_n, neutral_index, neutral_mask)
+        output: Tensor | DisentangleOutput = self.head(h, labels, h_n, neutral_index, neutral_mask)
         return output
 
     def encode(self, inputs: Tensor, neutral: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -68,15 +72,17 @@ class DSNet(Method):
             speakers.features() if self.strategy == "medoid" else None,
         )
 
-    def spaces(self, inputs: Any, **neutral: Tensor) -> dict[str, Tensor]:
+    def spaces(self, inputs: Any, neutral: Any = None, **which: Tensor) -> dict[str, Tensor]:
         """h and the two subspaces."""
-        h = self.encoder(inputs)
-        return {"h": h, "z_er": self.head.p_er(h), "z_ei": self.head.p_ei(h)}
+        h, h_n = self.encode(inputs, neutral)
+        z_er, z_ei = self.head.spaces(h, h_n, **which)
+        return {"h": h, "z_er": z_er, "z_ei": z_ei}
 
     def config(self) -> Config:
         """The choice of references and the head's :class:`DisentangleConfig`."""
         return {"strategy": self.strategy, "references": self.references, **asdict(self.head.config)}
 
     def inference_modules(self) -> list[nn.Module]:
-        """E, P_er and C: the restorer and P_ei are there for training alone."""
-        return [self.encoder, self.head.p_er, self.head.classifier]
+        """E, P_er and C: the restorer is there for training alone, and P_ei where no reference is asked for."""
+        estimator = [self.head.p_ei] if self.head.config.reference != "none" else []
+        return [self.encoder, *estimator, self.head.p_er, self.head.classifier]

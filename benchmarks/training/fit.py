@@ -78,7 +78,7 @@ def fit(
     started = time.perf_counter()
     settings = identity.settings
     training = FoldSide(data, fold.train, method, settings.missing_neutral, settings.seed, fold.test)
-    validation = FoldSide(data, fold.validation, method, seed=settings.seed)
+    validation = FoldSide(data, fold.validation, method, seed=settings.seed, enrol=settings.enrol)
     trained = len(training.training_places(0))
     if trained < 2:
         raise RunError(f"fold {fold.number}: {trained} utterances to train on; expected at least 2")
@@ -123,7 +123,7 @@ def fit(
     return TrainingStory(
         test_speaker=fold.test_speaker,
         validation_speaker=fold.validation_speaker,
-        utterances=SideSizes(trained, len(fold.validation), len(fold.test)),
+        utterances=SideSizes(trained, len(validation.indices), len(fold.test)),
         references=training.reference_keys(),
         best_epoch=best.epoch,
         validation_uar=best.validation_uar,

@@ -34,6 +34,10 @@ class TrainingSettings:
     missing_neutral: str = "error"
     """What happens to training speakers without neutral speech, see :class:`dsnet_plugin.NeutralReferences`."""
 
+    enrol: int = 0
+    """How many neutral sentences of each validation and test speaker are references for methods that take them in inference,
+    and not scored for any method."""
+
     seed: int = 0
     """Decides on weights, order, dropout and neutral references."""
 
