@@ -7,6 +7,7 @@ speaker, and the three losses keep emotion and all else apart. Needs torch and s
 from dsnet_plugin.batch_norm import recompute_batch_norm
 from dsnet_plugin.collate import NeutralCollator
 from dsnet_plugin.config import DisentangleConfig
+from dsnet_plugin.enrolment import Speaker, enrol_features, refer_to
 from dsnet_plugin.errors import (
     CheckpointError,
     ConfigError,
@@ -50,12 +51,14 @@ __all__ = [
     "Projector",
     "Restorer",
     "ShapeError",
+    "Speaker",
     "Status",
     "WrapError",
     "WrappedModel",
     "attach",
     "calibration_loss",
     "concordance_loss",
+    "enrol_features",
     "hsic",
     "linear_probe",
     "load_pretrained",
@@ -65,6 +68,7 @@ __all__ = [
     "orthogonality_loss",
     "recompute_batch_norm",
     "reconstruction_loss",
+    "refer_to",
     "save_pretrained",
     "wrap",
 ]

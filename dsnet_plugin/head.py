@@ -267,19 +267,19 @@ class DisentangleHead(nn.Module):
     ) -> Tensor:
         """What P_er sees h less of, (N, D): h_n where it is known, in training in half of the rows; else its estimate."""
         assert z_ei is not None
-        if h_n is None or neutral is None or not len(neutral):
+        if h_n is None or neutral is None or not neutral.shape[0]:
             return z_ei
-        known = torch.ones(len(z_ei), dtype=torch.bool, device=z_ei.device) if mask is None else mask
         if self.training:
-            known = known & (torch.rand(len(z_ei), device=z_ei.device) < 0.5)
-        return torch.where(known[:, None], h_n, z_ei)
+            chosen = torch.rand(z_ei.shape[0], device=z_ei.device) < 0.5
+            mask = chosen if mask is None else mask & chosen
+        return h_n if mask is None else torch.where(mask[:, None], h_n, z_ei)
 
     def _neutral_rows(self, h: Tensor, neutral: Tensor | None, index: Tensor | None, mask: Tensor | None) -> Tensor:
         """The reference of each row, shape (N, D)."""
         rows = h.shape[0]
         if mask is not None and mask.shape != (rows,):
             raise ShapeError(f"neutral_mask has shape {tuple(mask.shape)}; expected one a row of h, ({rows},)")
-        if neutral is None or not len(neutral):
+        if neutral is None or not neutral.shape[0]:
             # Reading the mask stalls a GPU, but only in a batch without any reference.
             if mask is None or bool(mask.any()):
                 raise NeutralReferenceError(
@@ -292,6 +292,8 @@ class DisentangleHead(nn.Module):
             raise ShapeError(f"neutral has shape {tuple(neutral.shape)}; expected (N or K, {self.in_features})")
         neutral = neutral if self.narrow is None else self.narrow(neutral)
         if index is None:
+            if not self.training and neutral.shape[0] == 1:  # one speaker's, for all rows
+                return neutral.expand(rows, -1)
             if neutral.shape[0] != rows:
                 raise ShapeError(
                     f"{neutral.shape[0]} neutral rows for {rows} rows of h: give one a row, or K distinct ones with "

@@ -3,7 +3,8 @@
 **How a labelled call travels.** A model hands its classifier features and nothing else, and what the objective needs (labels,
 neutral features) has to get past the model. So it goes around it: :func:`ask` holds a :class:`Call` for as long as the model
 runs, the slot hands its features to that call, and the caller then reads ``call.answer``. A call does one thing:
-:class:`Features` keeps the features, :class:`Objective` computes the losses, and without a call the slot gives logits. What
+:class:`Features` keeps the features, :class:`Objective` computes the losses, :class:`Referred` gives logits that know a reference,
+and without a call the slot gives logits. What
 travels belongs to the thread that runs the model, so that threads, and the replicas that DataParallel runs in threads, do not
 see one another's; nothing is kept on a module, so that copying, pickling and compiling a model in mid-training find none of it.
 """
@@ -59,6 +60,23 @@ class Objective(Call):
         self._keep(head(h, **self.request))
         self.h = h
         logits: Tensor = self.answer.logits
+        return logits
+
+
+class Referred(Call):
+    """Asks for logits that know a reference; ``answer`` is the logits, with which the model goes on.
+
+    Args:
+        reference: ``neutral``, ``neutral_index`` and ``neutral_mask`` of :meth:`DisentangleHead.forward`.
+    """
+
+    def __init__(self, **reference: Any) -> None:
+        self.reference = reference
+
+    def __call__(self, head: DisentangleHead, h: Tensor) -> Tensor:
+        """The head's logits, of shape (N, num_classes)."""
+        self._keep(head(h, **self.reference))
+        logits: Tensor = self.answer
         return logits
 
 
@@ -150,21 +168,34 @@ class HeadSlot(_InPlace):
 
 
 class StrippedHead(_InPlace):
-    """P_er and C in the classifier's place: what inference needs of a head."""
+    """P_er and C in the classifier's place: what inference needs of a head, and P_ei where it takes a reference.
 
-    def __init__(self, slot: HeadSlot) -> None:
+    Args:
+        slot: what it was before.
+        digest: of the model, where the head takes a reference; :func:`~dsnet_plugin.enrolment.refer_to` sets it.
+    """
+
+    reference: Tensor | None = None
+
+    def __init__(self, slot: HeadSlot, digest: str | None = None) -> None:
         nn.Module.__init__(self)
         for name in ("in_features", "out_features", "channels_first", "keeps_axes"):
             setattr(self, name, getattr(slot, name))
         self.tail = slot.tail
         self.narrow, self.p_er, self.classifier = slot.head.narrow, slot.head.p_er, slot.head.classifier
+        self.digest = digest
+        self.p_ei = None if digest is None else slot.head.p_ei
 
     def forward(self, h: Tensor) -> Tensor:
         """Features (N, D) to logits (N, num_classes); raises :class:`WrapError` in training mode."""
         if self.training:
             raise WrapError("this model was stripped for inference: call eval(); to train on, keep the wrapped model")
         rows = self.rows(h)
-        rows = rows if self.narrow is None else self.narrow(rows)
+        reference = self.reference
+        if self.narrow is not None:
+            rows, reference = self.narrow(rows), None if reference is None else self.narrow(reference)
+        if self.p_ei is not None:
+            rows = rows - (self.p_ei(rows) if reference is None else reference)
         return self.scores(self.classifier(self.p_er(rows)), h)
 
 

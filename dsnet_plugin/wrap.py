@@ -17,11 +17,12 @@ from dsnet_plugin.classes import declare_classes, restore_classes
 from dsnet_plugin.config import DisentangleConfig
 from dsnet_plugin.copying import by_value, copy_of
 from dsnet_plugin.digests import digests_without
+from dsnet_plugin.enrolment import Enrolling, speaker_rows
 from dsnet_plugin.errors import WrapError
 from dsnet_plugin.head import DisentangleHead
 from dsnet_plugin.locate import BY_TREE, Location, confirm, locate
 from dsnet_plugin.neutral_pass import keep_statistics, neutral_pass
-from dsnet_plugin.slot import Call, Features, HeadSlot, Objective, StrippedHead, ask
+from dsnet_plugin.slot import Call, Features, HeadSlot, Objective, Referred, StrippedHead, ask
 from dsnet_plugin.stripped import record_head
 from dsnet_plugin.task import Criterion, criterion_of
 from dsnet_plugin.wrapping.inputs import inputs_of, shown_signature
@@ -33,7 +34,7 @@ log = logging.getLogger("dsnet_plugin")
 _confirming = threading.Lock()
 
 
-class WrappedModel(nn.Module):
+class WrappedModel(Enrolling, nn.Module):
     """A model whose classifier is a :class:`DisentangleHead`; :func:`wrap` makes it.
 
     Without ``labels`` it returns what the model returned. Attributes that it lacks are the model's.
@@ -77,10 +78,14 @@ class WrappedModel(nn.Module):
         neutral_index: Tensor | None = None,
         neutral_mask: Tensor | None = None,
         neutral_features: Tensor | None = None,
+        enrolled: Any = None,
         return_objective: bool = False,
         **kwargs: Any,
     ) -> Any:
         """The model's own output; with labels the whole objective (eq. 10), both passes in this one call.
+
+        With a head that takes a reference (``DisentangleConfig(reference="difference")``) the model's output in eval mode knows
+        the neutral speech that is given, of one row for all or of one a row.
 
         Args:
             args: the model's inputs.
@@ -91,6 +96,7 @@ class WrappedModel(nn.Module):
             neutral_index: see :meth:`DisentangleHead.forward`.
             neutral_mask: see :meth:`DisentangleHead.forward`.
             neutral_features: features of the neutral utterances, in place of ``neutral``, shape (N or K, D).
+            enrolled: in eval mode, and in place of ``neutral``, a :class:`Speaker` whom :meth:`enrol` gave, or one a row.
             return_objective: gives a pair, the model's own output and the head's :class:`DisentangleOutput`, with labels or
                 without. For a loop that computes the task's loss itself, ``criterion(output, y) + objective.loss``; and
                 where a model has other outputs, or the single losses, z_er and z_ei are wanted.
@@ -104,24 +110,29 @@ class WrappedModel(nn.Module):
         Raises:
             ShapeError: see :meth:`DisentangleHead.forward`.
             NeutralReferenceError: see :meth:`DisentangleHead.forward`.
+            CheckpointError: a speaker whom another model enrolled.
             WrapError: neutral inputs given twice, or without labels in training, or a model that does not call its
                 classifier.
         """
         columns = {name[len("neutral_") :]: kwargs.pop(name) for name in list(kwargs) if name.startswith("neutral_")}
         args, labels = self._inputs.take_labels(args, labels)
-        if labels is None and not return_objective:
-            if self.training and (columns or neutral is not None or neutral_features is not None):
-                raise WrapError(
-                    "neutral inputs and no labels in training: the objective would be left out; pass labels= (a Trainer "
-                    "keeps them back for label smoothing or a compute_loss_func of its own: give wrap() a criterion= "
-                    "instead), or return_objective=True to compute the task's loss yourself"
-                )
+        asked = labels is not None or return_objective
+        ways = (neutral is not None) + (neutral_features is not None) + bool(columns) + (enrolled is not None)
+        if ways > 1:
+            raise WrapError(
+                "neutral inputs are given twice: expected one of neutral, neutral_features, neutral_<input>, enrolled"
+            )
+        if self.training and ways and not asked:
+            raise WrapError(
+                "neutral inputs and no labels in training: the objective would be left out; pass labels= (a Trainer "
+                "keeps them back for label smoothing or a compute_loss_func of its own: give wrap() a criterion= "
+                "instead), or return_objective=True to compute the task's loss yourself"
+            )
+        if enrolled is not None:
+            neutral_features = speaker_rows(enrolled, self.head, self.digest())
+        if not asked and (not ways or self.head.config.reference == "none"):
             self._confirm(args, kwargs)
             return self.model(*args, **kwargs)
-        if (neutral is not None) + (neutral_features is not None) + bool(columns) > 1:
-            raise WrapError(
-                "neutral inputs are given twice: expected one of neutral, neutral_features, neutral_<input>"
-            )
         if neutral_index is not None and getattr(self, "_is_replica", False):
             raise WrapError(
                 "DataParallel deals out the references apart from the neutral_index into them: use DistributedDataParallel "
@@ -133,13 +144,10 @@ class WrappedModel(nn.Module):
             inputs = ((), columns) if columns else self._inputs.call(neutral)
             inputs = self._inputs.give_neutral_labels(*inputs, labels)
             neutral_features = neutral_pass(self.model, lambda: self._ask(Features(), *inputs)[1])
-        objective = Objective(
-            labels=labels,
-            neutral=neutral_features,
-            neutral_index=neutral_index,
-            neutral_mask=neutral_mask,
-            return_objective=True,
-        )
+        reference = {"neutral": neutral_features, "neutral_index": neutral_index, "neutral_mask": neutral_mask}
+        if not asked:
+            return self._ask(Referred(**reference), args, kwargs)[0]
+        objective = Objective(labels=labels, return_objective=True, **reference)
         output, answer = self._ask(objective, args, kwargs)
         keep_statistics(self.model, objective.h)
         if return_objective:
@@ -162,19 +170,7 @@ class WrappedModel(nn.Module):
 
     def status(self) -> Status:
         """Where the head stands, its widths, parameters with and without the training-only parts, loss weights."""
-        head, config = self.head, self.head.config
-        for_training = nn.ModuleList([head.p_ei, head.restorer, head.task_loss])
-        return Status(
-            model=type(self.model).__name__,
-            head=self.location.name,
-            told_by=self.location.told_by,
-            alternatives=self.location.alternatives,
-            in_features=head.in_features,
-            num_classes=head.num_classes,
-            parameters=sum(p.numel() for p in self.parameters()),
-            training_only=sum(p.numel() for p in for_training.parameters()),
-            weights={"orthogonality": config.alpha, "reconstruction": config.beta, "calibration": config.gamma},
-        )
+        return Status.of(self.model, self.head, self.location)
 
     def strip(self) -> nn.Module:
         """A copy of the model for deployment, in eval mode: encoder, P_er and C. This one stays as it is.
@@ -186,7 +182,7 @@ class WrappedModel(nn.Module):
     def strip_in_place(self) -> nn.Module:
         """The model itself, stripped; this one is of no use after. For :func:`~dsnet_plugin.stripped.load_stripped`."""
         slot, name = self._slot[0], self.location.names[0]
-        stripped = StrippedHead(slot)
+        stripped = StrippedHead(slot, None if self.head.config.reference == "none" else self.digest())
         record_head(self.model, name, self.head, stripped, self._replaced[0][name])
         put(self.model, slot, stripped)
         return self.model.eval()

@@ -8,6 +8,7 @@ from benchmarks.commands import corpora
 from benchmarks.commands.benchmark import benchmark
 from benchmarks.commands.complexity import complexity
 from benchmarks.commands.demo import demo
+from benchmarks.commands.enrol import enrol
 from benchmarks.commands.export import export
 from benchmarks.commands.predict import predict
 from benchmarks.commands.report import report
@@ -39,6 +40,7 @@ app.command()(report)
 app.command()(speed)
 app.command()(train)
 app.command()(predict)
+app.command()(enrol)
 app.command()(demo)
 app.command()(complexity)
 app.command()(export)

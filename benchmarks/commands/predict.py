@@ -1,6 +1,7 @@
 """``dsnet predict``: the emotion of audio files."""
 
 import json
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks.data.audio import audio_blocks, read_audio
+from benchmarks.deploy.enrolled import enrol_files, load_speaker
 from benchmarks.deploy.recogniser import Recogniser, missing_band
 from benchmarks.deploy.timeline import Answer, listen, most_probable, write_timeline
 from benchmarks.errors import RunError
@@ -21,9 +23,17 @@ def predict(
     checkpoint: Annotated[Path, typer.Argument(help="A best.safetensors, or the fold's folder that holds it.")],
     files: Annotated[list[Path], typer.Argument(help="Audio files of any sampling rate and channel count.")],
     neutral: Annotated[
-        Path | None,
-        typer.Option(help="A neutral recording of the speaker of all FILES, for a method that needs one (dsc)."),
+        list[Path] | None,
+        typer.Option(
+            help="A neutral recording of the speaker of all FILES, for a method that takes one (dsc, dsnet-enrolled); for the latter several times for several."
+        ),
     ] = None,
+    speaker: Annotated[
+        str | None, typer.Option(help="The speaker of all FILES, whom 'dsnet enrol' knows by this name.")
+    ] = None,
+    same_speaker: Annotated[
+        bool, typer.Option(help="FILES are of one speaker, whom the model enrols from them, without a label.")
+    ] = False,
     window: Annotated[
         float | None, typer.Option(help="Seconds that are heard at once.  [default: as many as in training]")
     ] = None,
@@ -44,20 +54,16 @@ def predict(
     Example:
       dsnet predict runs/synthetic/synthetic/cnn/dsnet/seed-0/fold-00 hello.wav
     """
+    if sum([bool(neutral), speaker is not None, same_speaker]) > 1:
+        raise RunError("expected one of --neutral, --speaker and --same-speaker")
     recogniser = Recogniser(checkpoint)
-    if recogniser.needs_neutral and neutral is None:
-        raise RunError(
-            f"{recogniser.name} needs neutral speech of the speaker of the files: give it with --neutral FILE"
-        )
-    if neutral is not None and not recogniser.needs_neutral:
-        raise RunError(f"--neutral {neutral}: {recogniser.name} takes no neutral recording; leave the option out")
     window, hop = _checked(window, hop, recogniser.seconds)
-    beside = None if neutral is None else read_audio(neutral, recogniser.seconds)
+    beside = _beside(recogniser, checkpoint, files, neutral or [], speaker, same_speaker)
     answers: dict[Path, Answer] = {}
     broken = []
     for file in dict.fromkeys(files):
         try:
-            answers[file] = listen(audio_blocks(file), partial(recogniser.probabilities, neutral=beside), window, hop)
+            answers[file] = listen(audio_blocks(file), partial(recogniser.probabilities, **beside), window, hop)
             _remark(file, answers[file])
         except DSNetError as error:
             broken.append(str(error))
@@ -72,6 +78,36 @@ def predict(
         typer.echo(f"dsnet: {printable(line)}", err=True)
     if broken:
         raise typer.Exit(2)
+
+
+def _beside(
+    recogniser: Recogniser,
+    checkpoint: Path,
+    files: Sequence[Path],
+    neutral: Sequence[Path],
+    speaker: str | None,
+    same_speaker: bool,
+) -> dict[str, Any]:
+    """What the model hears of the speaker beside each file: the arguments of :meth:`Recogniser.probabilities`.
+
+    Raises:
+        RunError: the method takes no neutral speech, or needs what is not given.
+        AudioError: a neutral recording that cannot be read.
+        CheckpointError: no such speaker, or one whom another model enrolled.
+    """
+    if recogniser.needs_neutral:
+        if len(neutral) != 1:
+            raise RunError(
+                f"{recogniser.name} needs one neutral recording of the speaker of the files: give it with --neutral FILE"
+            )
+        return {"neutral": read_audio(neutral[0], recogniser.seconds)}
+    if not recogniser.enrols and (neutral or speaker is not None or same_speaker):
+        raise RunError(f"{recogniser.name} takes no neutral recording and enrols no speaker; leave the option out")
+    if speaker is not None:
+        return {"speaker": load_speaker(recogniser, checkpoint, speaker)}
+    if neutral or same_speaker:
+        return {"speaker": enrol_files(recogniser, neutral or files)}
+    return {}
 
 
 def _checked(window: float | None, hop: float | None, heard: float) -> tuple[float, float]:

@@ -39,6 +39,13 @@ def train(
         MissingNeutral,
         typer.Option(help="Training speakers without neutral speech: refuse, drop them, or mask their calibration."),
     ] = MissingNeutral.error,
+    enrol: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Neutral sentences of each validation and test speaker that methods may hear, and none is scored on.",
+        ),
+    ] = 0,
     skip_problems: Annotated[
         bool, typer.Option(help="Go on without missing or unreadable files; says how many.")
     ] = False,
@@ -64,6 +71,7 @@ def train(
         "max_frames": max_frames,
         "precision": precision.value,
         "missing_neutral": missing_neutral.value,
+        "enrol": enrol,
     }
     check_protocol(protocol)
     encoder = encoder_spec(backbone, encoder_option)

@@ -1,5 +1,6 @@
 """A trained model on recordings of any kind: what ``dsnet predict`` and ``dsnet demo`` share."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,19 @@ from benchmarks.corpora.audio_file import FFMPEG_SUFFIXES, read_header
 from benchmarks.data import collate
 from benchmarks.data.features import cut_waveform
 from benchmarks.data.front_end import frozen_encoder
-from benchmarks.errors import AudioError
+from benchmarks.errors import AudioError, RunError
 from benchmarks.methods import Batch
 from benchmarks.training.checkpoint import load_model
-from dsnet_plugin import CheckpointError
+from dsnet_plugin import CheckpointError, DisentangleHead, Speaker, enrol_features
+from dsnet_plugin.enrolment import model_digest
 
 
 class Recogniser:
     """The model of a checkpoint, on the CPU, for one recording at a time.
 
     A recording is a waveform (samples,) at 16 kHz as :func:`benchmarks.data.audio.read_audio` gives it. A model with
-    ``needs_neutral`` takes a neutral recording of the same speaker beside it; any other is given none.
+    ``needs_neutral`` takes a neutral recording of the same speaker beside it. One with ``enrols`` hears a speaker better whom
+    :meth:`enrol` knows, and hears others, too. Any other is given none.
 
     Args:
         checkpoint: a ``best.safetensors``, or the folder of a fold that holds one.
@@ -36,24 +39,55 @@ class Recogniser:
         self.name: str = self.record.method
         self.classes: list[str] = self.record.classes
         self.max_frames: int = self.record.max_frames
-        self.needs_neutral = self.method.neutral_in_inference
+        self.enrols = self.method.neutral_optional
+        self.needs_neutral = self.method.neutral_in_inference and not self.enrols
         self._frozen = frozen_encoder(self.record.encoder) if self.record.encoder.is_frozen else None
         self.seconds = num_samples(self.max_frames) / SAMPLE_RATE
         for name, tensor in self.method.state_dict().items():
             if not torch.isfinite(tensor).all():
                 raise CheckpointError(f"{checkpoint}: {name} holds values that are not numbers; train the model again")
 
-    def probabilities(self, waveform: Tensor, neutral: Tensor | None = None) -> dict[str, float]:
+    def probabilities(
+        self, waveform: Tensor, neutral: Tensor | None = None, speaker: Speaker | None = None
+    ) -> dict[str, float]:
         """The probability of each class, by name.
 
         Raises:
             AudioError: the model's answer is not a number.
         """
         with torch.inference_mode():
-            logits = self.method(**self._batch(waveform, neutral))
+            if speaker is None:
+                logits = self.method(**self._batch(waveform, neutral))
+            else:
+                logits = self._head(self.method.encoder(self._inputs(waveform)), neutral=speaker.features[None])
         if not torch.isfinite(logits).all():
             raise AudioError(f"{self.name} answers with what is not a number; the recording is beyond what it can hear")
         return dict(zip(self.classes, logits.softmax(1)[0].tolist(), strict=True))
+
+    def enrol(self, waveforms: Iterable[Tensor]) -> Speaker:
+        """Enrols a speaker from neutral sentences, or without a label from whatever they said: the mean of the features.
+
+        Raises:
+            RunError: a model that takes no reference, or nothing to enrol.
+        """
+        if not self.enrols:
+            raise RunError(
+                f"{self.name} enrols no speaker; train a model that does: dsnet train --method dsnet-enrolled, with --enrol 1"
+            )
+        with torch.inference_mode():
+            features = [self.method.encoder(self._inputs(waveform)) for waveform in waveforms]
+            if not features:
+                raise RunError("there is no speech in what is to be enrolled; expected at least one sentence")
+            return Speaker(enrol_features(self._head, torch.cat(features)), self.digest())
+
+    def digest(self) -> str:
+        """What tells this model's enrolled speakers from another's."""
+        return model_digest(self.method)
+
+    @property
+    def _head(self) -> DisentangleHead:
+        head: DisentangleHead = self.method.get_submodule("head")  # type: ignore[assignment]
+        return head
 
     def spaces(self, waveform: Tensor, neutral: Tensor | None = None) -> dict[str, Tensor]:
         """Where the recording lies in each of the method's feature spaces, by name, each (D,)."""

@@ -90,6 +90,12 @@ def listen(
     return Answer(moments, hop)
 
 
+def speech_in(blocks: Iterable[Tensor], window: float) -> Iterator[Tensor]:
+    """The windows of a recording that have speech, one after the other."""
+    size = round(window * SAMPLE_RATE)
+    return (waveform for _, waveform in _windows(blocks, size, size) if not no_speech(waveform))
+
+
 def no_speech(waveform: Tensor) -> str:
     """Why there can be no speech in a waveform; "" where there may be."""
     if len(waveform) < FRAME_LENGTH:

@@ -2,6 +2,11 @@
 
 from dataclasses import dataclass
 
+from torch import nn
+
+from dsnet_plugin.head import DisentangleHead
+from dsnet_plugin.locate import Location
+
 
 @dataclass(frozen=True)
 class Status:
@@ -28,6 +33,23 @@ class Status:
     parameters: int
     training_only: int
     weights: dict[str, float]
+
+    @classmethod
+    def of(cls, model: nn.Module, head: DisentangleHead, location: Location) -> "Status":
+        """The status of a model whose head is at a place."""
+        in_training = [head.restorer, head.task_loss, *([head.p_ei] if head.config.reference == "none" else [])]
+        config = head.config
+        return cls(
+            model=type(model).__name__,
+            head=location.name,
+            told_by=location.told_by,
+            alternatives=location.alternatives,
+            in_features=head.in_features,
+            num_classes=head.num_classes,
+            parameters=sum(p.numel() for p in model.parameters()),
+            training_only=sum(p.numel() for p in nn.ModuleList(in_training).parameters()),
+            weights={"orthogonality": config.alpha, "reconstruction": config.beta, "calibration": config.gamma},
+        )
 
     def __str__(self) -> str:
         """A few lines for a person."""
