@@ -1,0 +1,309 @@
+"""What a neutral reference at inference must be: ``python -m benchmarks.studies.references --help``.
+
+The finished models of a run that take a reference are tested with other ones: none, several sentences, the speaker's own choice, an
+emotional sentence, another speaker's, a short one, one from another room. Five neutral sentences of each speaker are kept from every
+score, so that all columns rest on the same utterances; a speaker always keeps one of that class.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Annotated
+
+import torch
+import typer
+from torch import Tensor
+from torchaudio.functional import bandpass_biquad
+from tqdm import tqdm
+
+from backbones import SAMPLE_RATE
+from benchmarks.corpora import EMOTIONS, Utterance
+from benchmarks.data import SpeechData, collate, divide, select_folds
+from benchmarks.data.enrolment import Enrolment, draw_enrolment
+from benchmarks.data.features import waveform_of
+from benchmarks.data.front_end import FrontEnd, frozen_encoder
+from benchmarks.errors import RunError
+from benchmarks.grid.corpus_data import load_data
+from benchmarks.grid.plan import PlannedCell, plan
+from benchmarks.grid.spec import read_spec
+from benchmarks.methods import DSNet, Method
+from benchmarks.output.environment import Environment, describe
+from benchmarks.output.files import read_lines, write_lines
+from benchmarks.output.formats import terminal
+from benchmarks.output.table import Table
+from benchmarks.output.typed_json import from_json, to_json
+from benchmarks.scores.uar import uar
+from benchmarks.training import MODEL_NAME, load_model
+from dsnet_plugin import DisentangleHead, enrol_features
+
+KEPT = 5
+"""Neutral sentences of each speaker that are not scored."""
+
+NEUTRAL = EMOTIONS.index("neutral")
+CPU = torch.device("cpu")
+
+Alter = Callable[[Tensor], Tensor]
+
+ROOMS: dict[str, Alter] = {
+    "0.5 s": lambda wave: _middle(wave, 0.5),
+    "1 s": lambda wave: _middle(wave, 1.0),
+    "2 s": lambda wave: _middle(wave, 2.0),
+    "telephone band": lambda wave: bandpass_biquad(wave, SAMPLE_RATE, 1_000, 0.35),
+    "noise at 10 dB": lambda wave: _noisy(wave, 10.0),
+}
+"""One sentence, altered before it is encoded."""
+
+
+@dataclass(frozen=True)
+class ReferenceRecord:
+    """The UAR of one model on one corpus with one kind of reference."""
+
+    method: str
+    """The label of the method."""
+
+    source: str
+    """What it was trained on."""
+
+    target: str
+    """What it was tested on; the left-out speakers where it is the source."""
+
+    fold: int
+    """The fold of the source."""
+
+    seed: int
+    """Of the training, and of the draw of sentences."""
+
+    reference: str
+    """The kind of reference."""
+
+    uar: float
+    """In percent."""
+
+    utterances: int
+    """How many were scored."""
+
+    environment: Environment
+    """What it was computed with."""
+
+
+def main(
+    spec: Annotated[str, typer.Argument(help="The specification that the run was made of.")],
+    run: Annotated[Path, typer.Argument(help="The run's folder.")],
+    root: Annotated[list[str] | None, typer.Option(help="NAME=FOLDER of a corpus.", metavar="NAME=FOLDER")] = None,
+    encoder: Annotated[str | None, typer.Option(help="As --set encoders= of the run.")] = None,
+    out: Annotated[Path, typer.Option(help="The lines; those that are there are not computed again.")] = Path(
+        "runs/references.jsonl"
+    ),
+) -> None:
+    """Tests finished models with other references than those of the run, and prints a table."""
+    lines = [from_json(ReferenceRecord, line, str(out), "delete the file") for line in read_lines(out)]
+    done = {(line.method, line.source, line.fold, line.seed) for line in lines}
+    roots = {name: Path(folder) for name, _, folder in (entry.partition("=") for entry in root or ())}
+    if roots or not lines:
+        cells = plan(read_spec(spec, roots, {"encoders": encoder} if encoder else {}), lambda _: "fp32")
+        waiting = [
+            cell
+            for cell in cells
+            if (cell.method.label, cell.corpus.name, cell.fold, cell.settings.seed) not in done
+            and (run / cell.folder / MODEL_NAME).is_file()
+        ]
+        for cell in tqdm(waiting, desc="models", unit="model", leave=False):
+            lines += _test(cell, run)
+            write_lines(out, [to_json(line) for line in lines])
+    if not lines:
+        raise RunError(f"{run} has no finished model of {spec}")
+    typer.echo(terminal(table(lines)))
+
+
+def table(lines: Sequence[ReferenceRecord]) -> Table:
+    """UAR by method and kind of reference: within the source, on each target, and the mean over targets, which are other corpora.
+
+    Mean over folds and seeds; behind it the deviation over seeds, where there are several.
+    """
+    targets = list(dict.fromkeys(line.target for line in lines))
+    sources = list(dict.fromkeys(line.source for line in lines))
+    rows = []
+    for method, reference in dict.fromkeys((line.method, line.reference) for line in lines):
+        chosen = [line for line in lines if (line.method, line.reference) == (method, reference)]
+        within = [line for line in chosen if line.target == line.source]
+        across = [line for line in chosen if line.target != line.source]
+        each = [[line for line in chosen if line.target == target] for target in targets if target not in sources]
+        rows.append([method, reference, *map(_mean, (within, *each, across))])
+    others = [target for target in targets if target not in sources]
+    return Table(["method", "reference", f"within {', '.join(sources)}", *others, "across"], rows, left=2)
+
+
+def _mean(lines: Sequence[ReferenceRecord]) -> str:
+    if not lines:
+        return "-"
+    by_seed: dict[int, dict[str, list[float]]] = {}
+    for line in lines:
+        by_seed.setdefault(line.seed, {}).setdefault(line.target, []).append(line.uar)
+    seeds = [mean(mean(uars) for uars in by_target.values()) for by_target in by_seed.values()]
+    return f"{mean(seeds):.1f}" + (f" ± {stdev(seeds):.1f}" if len(seeds) > 1 else "")
+
+
+def _test(cell: PlannedCell, run: Path) -> list[ReferenceRecord]:
+    """A model on its left-out speakers and on each target, with every kind of reference that it takes."""
+    method, _ = load_model(run / cell.folder)
+    records = []
+    for spec in (cell.corpus, *cell.targets):
+        data = load_data(spec, cell.front_end, CPU, False).data
+        indices: Sequence[int] = range(len(data.utterances))
+        if spec == cell.corpus:
+            (fold,) = select_folds(divide(data.utterances, cell.protocol), str(cell.fold))
+            indices = fold.test
+        for reference, score, count in _scores(method, data, indices, cell):
+            records.append(
+                ReferenceRecord(
+                    cell.method.label,
+                    cell.corpus.name,
+                    spec.name,
+                    cell.fold,
+                    cell.settings.seed,
+                    reference,
+                    score,
+                    count,
+                    describe(CPU),
+                )
+            )
+    return records
+
+
+def _scores(
+    method: Method, data: SpeechData, indices: Sequence[int], cell: PlannedCell
+) -> list[tuple[str, float, int]]:
+    """The kinds of reference with their UAR and the number of utterances scored."""
+    seed = cell.settings.seed
+    enrolment = draw_enrolment(data, indices, KEPT, seed)
+    scored = enrolment.scored
+    with torch.inference_mode():
+        if not (isinstance(method, DSNet) and method.neutral_optional):
+            if method.neutral_in_inference:  # DSC, with one sentence
+                return [("1 sentence", _score_dsc(method, data, enrolment), len(scored))]
+            return [("none", uar(data.labels[scored], method(data.inputs(scored)).argmax(1)), len(scored))]
+        h = method.encoder(data.inputs(indices))
+        place = {index: i for i, index in enumerate(indices)}
+        by_speaker: dict[str, list[int]] = {}
+        for index in scored:
+            by_speaker.setdefault(data.utterances[index].speaker, []).append(index)
+        references = _references(method.head, h, place, data, enrolment, by_speaker)
+        for name, alter in ROOMS.items():
+            references[name] = _altered(method, data, enrolment, cell.front_end, partial(_cached, name), alter)
+        results = []
+        for name, of_speaker in references.items():
+            predicted: dict[int, int] = {}
+            for speaker, spoken in by_speaker.items():
+                own = h[[place[index] for index in spoken]]
+                r = of_speaker.get(speaker)
+                logits = method.head(own, neutral=None if r is None else r.expand_as(own))
+                predicted |= dict(zip(spoken, logits.argmax(1).tolist(), strict=True))
+            answers = torch.tensor([predicted[index] for index in scored])
+            results.append((name, uar(data.labels[scored], answers), len(scored)))
+        return results
+
+
+def _score_dsc(method: Method, data: SpeechData, enrolment: Enrolment) -> float:
+    answers = []
+    for index in enrolment.scored:
+        references = enrolment.references.get(data.utterances[index].speaker, [])[:1]
+        neutral = {"neutral": data.inputs(references)} if references else {}
+        answers.append(int(method(data.inputs([index]), **neutral).argmax(1)))
+    return uar(data.labels[enrolment.scored], torch.tensor(answers))
+
+
+def _references(
+    head: DisentangleHead,
+    h: Tensor,
+    place: Mapping[int, int],
+    data: SpeechData,
+    enrolment: Enrolment,
+    by_speaker: Mapping[str, list[int]],
+) -> dict[str, dict[str, Tensor]]:
+    """The reference of each speaker, by its kind; a speaker who has none is heard without."""
+
+    def features(indices: Sequence[int]) -> Tensor:
+        return h[[place[index] for index in indices]]
+
+    kept = enrolment.references
+    found: dict[str, dict[str, Tensor]] = {"none": {}}
+    for number in (1, 2, 3, 5):
+        found[f"{number} sentence{'s' * (number > 1)}"] = {
+            speaker: features(spoken[:number]).mean(0) for speaker, spoken in kept.items()
+        }
+    centre = {speaker: features(spoken).mean(0) for speaker, spoken in kept.items()}
+    found["medoid"] = {
+        speaker: features(spoken)[(features(spoken) - centre[speaker]).square().sum(1).argmin()]
+        for speaker, spoken in kept.items()
+    }
+    for number in (3, 5, 10):
+        found[f"own choice of {number}"] = {
+            speaker: enrol_features(head, features(spoken), number, NEUTRAL) for speaker, spoken in by_speaker.items()
+        }
+    found["all utterances, unlabelled"] = {speaker: features(spoken).mean(0) for speaker, spoken in by_speaker.items()}
+    found["ten utterances, unlabelled"] = {
+        speaker: features(spoken[:: max(1, len(spoken) // 10)][:10]).mean(0) for speaker, spoken in by_speaker.items()
+    }
+    names = list(kept)
+    found["another speaker's"] = {
+        speaker: found["1 sentence"][names[(i + 1) % len(names)]] for i, speaker in enumerate(names)
+    }
+    found["an angry sentence"] = {
+        speaker: features(angry[:1])[0]
+        for speaker, spoken in by_speaker.items()
+        if (angry := [index for index in spoken if EMOTIONS[int(data.labels[index])] == "angry"])
+    }
+    return found
+
+
+_encoded: dict[tuple[str, str, str], Tensor] = {}
+
+
+def _cached(room: str, utterance: Utterance, compute: Callable[[], Tensor]) -> Tensor:
+    key = (room, str(utterance.path), utterance.key)
+    if key not in _encoded:
+        _encoded[key] = compute()
+    return _encoded[key]
+
+
+def _altered(
+    method: Method,
+    data: SpeechData,
+    enrolment: Enrolment,
+    front_end: FrontEnd,
+    cached: Callable[[Utterance, Callable[[], Tensor]], Tensor],
+    alter: Alter,
+) -> dict[str, Tensor]:
+    """Each speaker's first sentence, altered before the frozen encoder hears it."""
+    assert front_end.encoder is not None
+    frozen = frozen_encoder(front_end.encoder)
+
+    def encode(utterance: Utterance) -> Tensor:
+        wave = waveform_of(utterance.path, front_end.max_frames, utterance.start, utterance.end)
+        inputs = collate([alter(wave)], front_end.max_frames, frozen.input_kind, CPU)
+        encoded: Tensor = frozen(inputs)
+        return encoded
+
+    return {
+        speaker: method.encoder(cached(utterance, partial(encode, utterance)))[0]
+        for speaker, spoken in enrolment.references.items()
+        for utterance in [data.utterances[spoken[0]]]
+    }
+
+
+def _middle(wave: Tensor, seconds: float) -> Tensor:
+    samples = min(len(wave), round(seconds * SAMPLE_RATE))
+    start = (len(wave) - samples) // 2
+    return wave[start : start + samples]
+
+
+def _noisy(wave: Tensor, snr: float) -> Tensor:
+    """White noise so many dB below the sentence."""
+    noise = torch.randn(wave.shape, generator=torch.Generator().manual_seed(0))
+    return wave + noise * wave.square().mean().sqrt() * 10 ** (-snr / 20)
+
+
+if __name__ == "__main__":
+    typer.run(main)
