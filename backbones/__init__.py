@@ -7,16 +7,30 @@ An encoder is a module with ``forward(inputs) -> (N, D)``, ``num_features`` (D) 
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from torch import Tensor
-
-from backbones.cnn import CNNEncoder
-from backbones.frontend import SAMPLE_RATE, LogMelFilterBank, add_deltas, fit_frames, log_mel, num_samples
-from backbones.hf_encoder import HFEncoder
-from backbones.pooling import AttentionPool
-from backbones.timm_encoder import TimmEncoder
 from dsnet_plugin.errors import ConfigError
+from dsnet_plugin.late import late_names
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from backbones.cnn import CNNEncoder
+    from backbones.frontend import SAMPLE_RATE, LogMelFilterBank, add_deltas, fit_frames, log_mel, num_samples
+    from backbones.hf_encoder import HFEncoder
+    from backbones.pooling import AttentionPool
+    from backbones.timm_encoder import TimmEncoder
+else:
+    __getattr__ = late_names(
+        __name__,
+        {
+            "cnn": ["CNNEncoder"],
+            "frontend": ["SAMPLE_RATE", "LogMelFilterBank", "add_deltas", "fit_frames", "log_mel", "num_samples"],
+            "hf_encoder": ["HFEncoder"],
+            "pooling": ["AttentionPool"],
+            "timm_encoder": ["TimmEncoder"],
+        },
+    )
 
 __all__ = [
     "SAMPLE_RATE",
@@ -41,7 +55,7 @@ class Encoder(Protocol):
     num_features: int
     input_kind: str
 
-    def __call__(self, inputs: Tensor | Mapping[str, Tensor]) -> Tensor:
+    def __call__(self, inputs: "Tensor | Mapping[str, Tensor]") -> "Tensor":
         """Inputs of its ``input_kind`` to features (N, ``num_features``)."""
 
 
@@ -74,10 +88,16 @@ def create_encoder(name: str, **options: Any) -> Any:
     family, _, rest = name.partition("/")
     try:
         if name == "cnn":
+            from backbones.cnn import CNNEncoder
+
             return CNNEncoder(**options)
         if family == "timm" and rest:
+            from backbones.timm_encoder import TimmEncoder
+
             return TimmEncoder(rest, **options)
         if family == "hf" and rest:
+            from backbones.hf_encoder import HFEncoder
+
             return HFEncoder(rest, **options)
     except ConfigError:
         raise

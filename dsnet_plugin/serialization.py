@@ -18,10 +18,10 @@ from dsnet_plugin.digests import agrees, digests, precisions
 from dsnet_plugin.distributed import whole
 from dsnet_plugin.errors import CheckpointError, WrapError
 from dsnet_plugin.head import DisentangleHead
-from dsnet_plugin.locate import Location
+from dsnet_plugin.location import Location
 from dsnet_plugin.slot import HeadBehind, HeadSlot
 from dsnet_plugin.task import Criterion, LeftBehind
-from dsnet_plugin.wrap import WrappedModel, attach
+from dsnet_plugin.wrapped_model import WrappedModel, attach
 
 CONFIG_NAME = "dsnet_config.json"
 WEIGHTS_NAME = "dsnet.safetensors"

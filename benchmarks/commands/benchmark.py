@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 
 from benchmarks.commands.choices import Device, Jobs
 from benchmarks.commands.grid_run import compute_and_tell
 from benchmarks.errors import RunError
 from benchmarks.grid.executors import EXECUTORS
-from benchmarks.grid.spec import presets, read_spec
+from benchmarks.presets import presets
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
@@ -52,6 +51,8 @@ def benchmark(
       dsnet benchmark quick --jobs 2
       dsnet benchmark cpu --root ravdess=~/data/ravdess --root nemo=~/data/nemo --set folds=0
     """
+    from benchmarks.grid.spec import read_spec
+
     out = out or Path("runs") / Path(spec).stem
     compute_and_tell(
         read_spec(spec, _pairs("--root", root, Path), _pairs("--set", change, _value)),
@@ -76,6 +77,8 @@ def _pairs(option: str, entries: Sequence[str] | None, convert: Any) -> dict[str
 
 def _value(text: str) -> Any:
     """A value as YAML reads it, but 0,1 as it stands."""
+    import yaml
+
     try:
         return yaml.safe_load(text) if "," not in text else text
     except yaml.YAMLError as error:

@@ -3,18 +3,18 @@
 import json
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchmarks.data.audio import audio_blocks, read_audio
-from benchmarks.deploy.recogniser import Recogniser, missing_band
-from benchmarks.deploy.timeline import Answer, listen, most_probable, write_timeline
 from benchmarks.errors import RunError
 from benchmarks.output.formats import terminal
 from benchmarks.output.printable import printable
 from benchmarks.output.table import Table
 from dsnet_plugin import DSNetError
+
+if TYPE_CHECKING:
+    from benchmarks.deploy.timeline import Answer
 
 
 def predict(
@@ -44,6 +44,10 @@ def predict(
     Example:
       dsnet predict runs/synthetic/synthetic/cnn/dsnet/seed-0/fold-00 hello.wav
     """
+    from benchmarks.data.audio import audio_blocks, read_audio  # torch
+    from benchmarks.deploy.recogniser import Recogniser
+    from benchmarks.deploy.timeline import listen
+
     recogniser = Recogniser(checkpoint)
     if recogniser.needs_neutral and neutral is None:
         raise RunError(
@@ -93,8 +97,10 @@ def _checked(window: float | None, hop: float | None, heard: float) -> tuple[flo
     return window, hop
 
 
-def _remark(file: Path, answer: Answer) -> None:
+def _remark(file: Path, answer: "Answer") -> None:
     """Says on standard error what of a file was heard, and how."""
+    from benchmarks.deploy.recogniser import missing_band
+
     remarks = [missing_band(file)]
     if len(answer.moments) > 1:
         length = answer.moments[0].end
@@ -108,15 +114,19 @@ def _remark(file: Path, answer: Answer) -> None:
         typer.echo(f"dsnet: {printable(file)}: {remark}", err=True)
 
 
-def _row(answer: Answer, classes: list[str]) -> list[str]:
+def _row(answer: "Answer", classes: list[str]) -> list[str]:
+    from benchmarks.deploy.timeline import most_probable
+
     probabilities = answer.probabilities
     if probabilities is None:
         return ["no speech", *("-" for _ in classes)]
     return [most_probable(probabilities), *(f"{probabilities[name]:.3f}" for name in classes)]
 
 
-def _write(answers: dict[Path, Answer], classes: list[str], folder: Path) -> None:
+def _write(answers: dict[Path, "Answer"], classes: list[str], folder: Path) -> None:
     """Writes the timelines under the files' names, numbered where two files have one name."""
+    from benchmarks.deploy.timeline import write_timeline
+
     taken: dict[str, Any] = {}
     for file, answer in answers.items():
         if len(answer.moments) > 1:

@@ -8,15 +8,14 @@ import typer
 from benchmarks.commands.choices import Backbone, Device, Jobs, MissingNeutral, Precision
 from benchmarks.commands.corpus_options import CorpusRoot, Correlation, LabelWords, corpus_spec
 from benchmarks.commands.grid_run import compute_and_tell
-from benchmarks.grid.spec import one_corpus
-from benchmarks.methods import METHODS
+from benchmarks.methods import METHOD_NAMES, check_method
 
 
 def train(
     corpus: Annotated[str, typer.Option(help="One of the names that 'dsnet corpora' lists.")] = "synthetic",
     root: CorpusRoot = None,
     method: Annotated[
-        str, typer.Option(help=f"Of {', '.join(METHODS)}; several, with commas, are compared.")
+        str, typer.Option(help=f"Of {', '.join(METHOD_NAMES)}; several, with commas, are compared.")
     ] = "dsnet",
     backbone: Backbone = "cnn",
     folds: Annotated[
@@ -51,6 +50,8 @@ def train(
     Example:
       dsnet train --corpus ravdess --root ~/data/ravdess --method baseline,dsnet --folds 0 --epochs 3
     """
+    from benchmarks.grid.spec import one_corpus
+
     spec = corpus_spec(corpus, root, correlation, words)
     settings = {
         "epochs": epochs,
@@ -59,5 +60,7 @@ def train(
         "missing_neutral": missing_neutral.value,
     }
     names = method.split(",")
+    for name in names:
+        check_method(name)
     grid = one_corpus(spec, names, encoders=[backbone], folds=folds, seeds=[seed], settings=settings)
     compute_and_tell([grid], out or Path("runs") / corpus, jobs, "loky", None, device.value, skip_problems)

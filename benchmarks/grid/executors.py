@@ -11,11 +11,6 @@ from importlib import import_module
 from math import ceil
 from typing import Any, NamedTuple
 
-import torch
-from joblib.externals.loky import ProcessPoolExecutor
-from joblib.externals.loky.process_executor import BrokenProcessPool
-from tqdm import tqdm
-
 from benchmarks.errors import LostWorkerError, RunError
 
 # Not through joblib.Parallel: with Dask it waits for ever on a cell that kills its workers, with Ray it queues cells
@@ -93,6 +88,8 @@ def check_executor(name: str) -> None:
 
 def threads_each(jobs: int) -> int:
     """The threads of each of so many cells side by side on this machine, of those that torch would take."""
+    import torch
+
     return max(1, torch.get_num_threads() // jobs)
 
 
@@ -129,6 +126,9 @@ def _until_a_loss(
 @contextmanager
 def _loky(function: Function, jobs: int) -> Iterator[Workers]:
     """Processes on this machine."""
+    from joblib.externals.loky import ProcessPoolExecutor
+    from joblib.externals.loky.process_executor import BrokenProcessPool
+
     # This process has a bar of its own, which those of the workers would write over.
     environment = {"TQDM_DISABLE": "1"} | dict.fromkeys(_THREAD_VARIABLES, str(threads_each(jobs)))
     pool = ProcessPoolExecutor(jobs, timeout=_IDLE, env=environment, initializer=_without_semaphore)
@@ -140,6 +140,8 @@ def _loky(function: Function, jobs: int) -> Iterator[Workers]:
 
 def _without_semaphore() -> None:
     """Gives tqdm a lock that is no semaphore: Python's tracker complains of a semaphore that a killed process leaves."""
+    from tqdm import tqdm
+
     tqdm.set_lock(threading.RLock())
 
 

@@ -18,9 +18,9 @@ from benchmarks.grid.cell import CellContext, read_result, run_cell
 from benchmarks.grid.checks import check_folds
 from benchmarks.grid.corpus_data import describe, identify, load_data, usable
 from benchmarks.grid.executors import check_executor, compute, threads_each
-from benchmarks.grid.plan import PlannedCell, open_corpus, plan
+from benchmarks.grid.plan import PlannedCell, plan
 from benchmarks.grid.record import LINES_NAME, RESULT_NAME, CellRecord
-from benchmarks.grid.spec import CorpusSpec, Grid
+from benchmarks.grid.spec import CorpusSpec, Grid, open_corpus
 from benchmarks.grid.speed_lines import measure_grids
 from benchmarks.grid.summary import cell_line
 from benchmarks.output.files import LOCK_NAME, lock, write_lines

@@ -10,11 +10,12 @@ from typing import Any
 
 import yaml
 
-from benchmarks.corpora import CORPORA
+from benchmarks.corpora import CORPORA, Corpus, load_or_generate
 from benchmarks.corpora.synthetic import SyntheticSettings
 from benchmarks.data import PROTOCOLS
 from benchmarks.errors import RunError
-from benchmarks.methods import method_class
+from benchmarks.methods import check_method
+from benchmarks.presets import presets
 from benchmarks.training import TrainingSettings
 from dsnet_plugin import DSNetError
 
@@ -85,6 +86,11 @@ class Grid:
     """Fields of :class:`TrainingSettings`; ``precision`` may be ``"auto"``."""
 
 
+def open_corpus(spec: CorpusSpec) -> Corpus:
+    """The corpus on disk; a synthetic one is generated first where it is not there."""
+    return load_or_generate(spec.corpus, spec.root, dict(spec.words), **dict(spec.options))
+
+
 def one_corpus(corpus: CorpusSpec, methods: Sequence[str], **choices: Any) -> Grid:
     """A grid of methods on one corpus, as ``dsnet train`` computes it.
 
@@ -103,12 +109,6 @@ _SETTINGS = {entry.name for entry in fields(TrainingSettings)} - {"encoder", "se
 _CHANGEABLE = (_KEYS | _SETTINGS) - {"grids", "settings", "title"}
 _COUNTED = {"epochs": 1, "batch_size": 2, "max_frames": 16, "patience": 1}
 _CHOICES = {"precision": ("auto", "fp32", "bf16"), "missing_neutral": ("error", "drop", "mask")}
-
-
-def presets() -> list[str]:
-    """The names of the specifications that come with the package."""
-    names = [entry.name for entry in files("benchmarks.presets").iterdir()]
-    return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
 
 
 def read_spec(name: str, roots: Mapping[str, Path], overrides: Mapping[str, Any] | None = None) -> list[Grid]:
@@ -203,7 +203,7 @@ def _method(entry: Any) -> MethodSpec:
         raise RunError(f"methods: {entry!r}; {wanted}")
     if set(entry) - {"label", "method", "config"}:
         raise RunError(f"methods: {entry!r}; {wanted}")
-    method_class(entry["method"])
+    check_method(entry["method"])
     return MethodSpec(str(entry.get("label", entry["method"])), entry["method"], _mapping(entry, "config"))
 
 

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from benchmarks.grid.run import Outcome
-from benchmarks.grid.spec import presets
+from benchmarks.presets import presets
 
 
 @pytest.fixture

@@ -6,8 +6,9 @@ import yaml
 from benchmarks.corpora.synthetic import SyntheticSettings, generate
 from benchmarks.errors import RunError
 from benchmarks.grid.plan import plan
-from benchmarks.grid.spec import CorpusSpec, presets, read_spec
+from benchmarks.grid.spec import CorpusSpec, read_spec
 from benchmarks.methods import METHODS
+from benchmarks.presets import presets
 
 NEEDS_CORPORA = ("cpu", "cross")
 
