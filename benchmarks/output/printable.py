@@ -17,3 +17,15 @@ def printable(text: str | Path) -> str:
 def printable_lines(text: str) -> str:
     """The same for text of several lines, which stay lines."""
     return "\n".join(map(printable, text.split("\n")))
+
+
+def one_line(text: str, most: int = 1_000) -> str:
+    r"""The text as one line that prints; what is longer than ``most`` letters loses its middle, since remedies stand last.
+
+    >>> one_line("a\n  b\t c")
+    'a b c'
+    >>> one_line("expected " + "x" * 100 + ", give less", 30)
+    'expected xxxxxx...x, give less'
+    """
+    line = printable(" ".join(text.split()))
+    return line if len(line) <= most else f"{line[: most // 2]}...{line[len(line) - most // 2 + 3 :]}"

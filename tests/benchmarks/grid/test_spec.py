@@ -6,7 +6,7 @@ import yaml
 from benchmarks.corpora.synthetic import SyntheticSettings, generate
 from benchmarks.errors import RunError
 from benchmarks.grid.plan import plan
-from benchmarks.grid.spec import CorpusSpec, read_spec
+from benchmarks.grid.spec import CorpusSpec, one_corpus, read_spec
 from benchmarks.methods import METHODS
 from benchmarks.presets import presets
 
@@ -187,3 +187,10 @@ def test_quick_covers_every_method_and_the_paper_s_ablations():
     ablations = {"dsnet-no-calibration", "dsnet-no-orthogonality", "dsnet-no-reconstruction"}
     assert named >= {*METHODS} | ablations
     assert len(METHODS) == 7
+
+
+def test_the_home_of_nobody_is_a_folder_that_is_not_there(written):
+    (grid,) = read_spec(written({"methods": ["baseline"], "corpora": {"nemo": {"root": "~nobody-of-this-name/x"}}}), {})
+    assert grid.corpora[0].root == Path.cwd() / "~nobody-of-this-name/x"
+    nobody = CorpusSpec("nemo", "nemo", Path("~nobody-of-this-name/x"))
+    assert one_corpus(nobody, ["baseline"]).corpora == grid.corpora
