@@ -1,6 +1,7 @@
 """Where the cells of a grid are computed: this process, workers of its own, a Ray or a Dask cluster."""
 
 import os
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -133,9 +134,20 @@ def _loky(function: Function, jobs: int) -> Iterator[Workers]:
     environment = {"TQDM_DISABLE": "1"} | dict.fromkeys(_THREAD_VARIABLES, str(threads_each(jobs)))
     pool = ProcessPoolExecutor(jobs, timeout=_IDLE, env=environment, initializer=_without_semaphore)
     try:
-        yield Workers(partial(pool.submit, function), (BrokenProcessPool,))
+        yield Workers(partial(_submit, pool, function), (BrokenProcessPool,))
     finally:
         pool.shutdown(kill_workers=True)
+
+
+def _submit(pool: Any, function: Function, cell: Any) -> "Future[Any]":
+    """Hands out a cell. Workers that this starts ignore Ctrl-C, which a terminal sends them, too: this process ends them."""
+    if threading.current_thread() is not threading.main_thread():
+        return pool.submit(function, cell)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a child process inherits it
+    try:
+        return pool.submit(function, cell)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _without_semaphore() -> None:
