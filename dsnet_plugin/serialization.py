@@ -254,5 +254,9 @@ def write_bytes(path: Path, content: bytes, durable: bool = True) -> None:
             if durable:
                 os.fsync(stream.fileno())
         beside.replace(path)
+    except OSError as error:
+        if error.filename is None:  # as of a full disk
+            error.filename = str(path)
+        raise
     finally:
         beside.unlink(missing_ok=True)

@@ -1,6 +1,5 @@
 """``dsnet speed``: how fast methods train and infer on this machine."""
 
-import json
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -58,6 +57,7 @@ def speed(
     from benchmarks.cost.complexity import NUM_SPEAKERS
     from benchmarks.cost.ratios import bf16_gain, stripped_cost
     from benchmarks.cost.speed import measure_speed
+    from benchmarks.output.files import append_line
     from benchmarks.output.typed_json import to_json
     from benchmarks.training.device import resolve_precision
 
@@ -77,8 +77,7 @@ def speed(
             )
         )
         if out is not None:
-            with out.open("a", encoding="utf-8") as lines:
-                lines.write(json.dumps(to_json(records[-1])) + "\n")
+            append_line(out, to_json(records[-1]))
     typer.echo(_table(records))
     environment = records[-1].environment
     typer.echo(
