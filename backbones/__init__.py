@@ -8,18 +8,34 @@ An encoder is a module with ``forward(inputs) -> (N, D)``, ``num_features`` (D) 
 from collections.abc import Mapping
 from difflib import get_close_matches
 from inspect import signature
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from torch import Tensor, nn
-
-from backbones.cnn import CNNEncoder
-from backbones.feature_encoder import FeatureEncoder
-from backbones.frontend import SAMPLE_RATE, LogMelFilterBank, add_deltas, fit_frames, log_mel, num_samples
-from backbones.frozen import FrozenEncoder
-from backbones.hf_encoder import HFEncoder
-from backbones.pooling import AttentionPool
-from backbones.timm_encoder import TimmEncoder
 from dsnet_plugin.errors import ConfigError
+from dsnet_plugin.late import late_names
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from backbones.cnn import CNNEncoder
+    from backbones.feature_encoder import FeatureEncoder
+    from backbones.frontend import SAMPLE_RATE, LogMelFilterBank, add_deltas, fit_frames, log_mel, num_samples
+    from backbones.frozen import FrozenEncoder
+    from backbones.hf_encoder import HFEncoder
+    from backbones.pooling import AttentionPool
+    from backbones.timm_encoder import TimmEncoder
+else:
+    __getattr__ = late_names(
+        __name__,
+        {
+            "cnn": ["CNNEncoder"],
+            "feature_encoder": ["FeatureEncoder"],
+            "frontend": ["SAMPLE_RATE", "LogMelFilterBank", "add_deltas", "fit_frames", "log_mel", "num_samples"],
+            "frozen": ["FrozenEncoder"],
+            "hf_encoder": ["HFEncoder"],
+            "pooling": ["AttentionPool"],
+            "timm_encoder": ["TimmEncoder"],
+        },
+    )
 
 __all__ = [
     "SAMPLE_RATE",
@@ -47,7 +63,7 @@ class Encoder(Protocol):
     num_features: int
     input_kind: str
 
-    def __call__(self, inputs: Tensor | Mapping[str, Tensor]) -> Tensor:
+    def __call__(self, inputs: "Tensor | Mapping[str, Tensor]") -> "Tensor":
         """Inputs of its ``input_kind`` to features (N, ``num_features``)."""
 
 
@@ -77,6 +93,10 @@ def create_encoder(name: str, **options: Any) -> Any:
         >>> encoder.input_kind, encoder(torch.randn(2, 3, 100, 80)).shape
         ('lmfb', torch.Size([2, 256]))
     """
+    from backbones.cnn import CNNEncoder
+    from backbones.hf_encoder import HFEncoder
+    from backbones.timm_encoder import TimmEncoder
+
     family, _, rest = name.partition("/")
     kinds: dict[str, type[nn.Module]] = {"timm": TimmEncoder, "hf": HFEncoder}
     if name != "cnn" and not (family in kinds and rest):
@@ -96,7 +116,7 @@ def create_encoder(name: str, **options: Any) -> Any:
         raise ConfigError(f"encoder {name!r} does not take these options: {error}") from error
 
 
-def create_frozen_encoder(name: str, **options: Any) -> FrozenEncoder:
+def create_frozen_encoder(name: str, **options: Any) -> "FrozenEncoder":
     """Makes an encoder whose weights stay as they are, for features that are computed once.
 
     Args:
@@ -106,6 +126,8 @@ def create_frozen_encoder(name: str, **options: Any) -> FrozenEncoder:
     Raises:
         ConfigError: see :func:`create_encoder`; or an encoder that is not pretrained, or whose pooling learns.
     """
+    from backbones.frozen import FrozenEncoder
+
     if name == "cnn":
         raise ConfigError("freeze='all' on cnn, which has no pretrained weights; freeze a timm or an hf encoder")
     if options.get("pooling") == "attention":

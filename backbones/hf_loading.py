@@ -1,6 +1,8 @@
 """Finding a speech model of transformers with its processor, on disk, on the hub, or in a checkpoint's record."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -91,11 +93,25 @@ def build(source: str, record: dict[str, Any]) -> tuple[Any, Any]:
 
 def _read(source: str, what: str, kind: Any, **options: Any) -> Any:
     try:
-        return kind.from_pretrained(source, trust_remote_code=False, **options)
+        with _without_bars():
+            return kind.from_pretrained(source, trust_remote_code=False, **options)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
         seen = "" if Path(source).is_dir() else "no such folder here, and taken as a hub id: "
         raise ConfigError(f"hf/{source}: {seen}cannot load its {what}: {reason}") from error
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Keeps transformers' own progress bars, which would run across the caller's, from being shown."""
+    logging = _transformers().utils.logging
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _check_family(source: str, config: Any) -> None:

@@ -4,10 +4,8 @@
 speaker, and the three losses keep emotion and all else apart. Needs torch and safetensors alone.
 """
 
-from dsnet_plugin.batch_norm import recompute_batch_norm
-from dsnet_plugin.collate import NeutralCollator
-from dsnet_plugin.config import DisentangleConfig
-from dsnet_plugin.enrolment import Speaker, enrol_features, refer_to
+from typing import TYPE_CHECKING
+
 from dsnet_plugin.errors import (
     CheckpointError,
     ConfigError,
@@ -18,16 +16,43 @@ from dsnet_plugin.errors import (
     ShapeError,
     WrapError,
 )
-from dsnet_plugin.head import AttentionBlock, Classifier, DisentangleHead, DisentangleOutput, Projector, Restorer
-from dsnet_plugin.locate import Location, locate
-from dsnet_plugin.losses import calibration_loss, concordance_loss, orthogonality_loss, reconstruction_loss
-from dsnet_plugin.neutral import NeutralBatch, NeutralReferences
-from dsnet_plugin.neutral_pass import neutral_pass
-from dsnet_plugin.probes import ProbeResult, hsic, linear_probe
-from dsnet_plugin.serialization import load_pretrained, save_pretrained
-from dsnet_plugin.stripped import load_stripped
-from dsnet_plugin.wrap import WrappedModel, attach, wrap
-from dsnet_plugin.wrapping.status import Status
+from dsnet_plugin.late import late_names
+
+if TYPE_CHECKING:
+    from dsnet_plugin.batch_norm import recompute_batch_norm
+    from dsnet_plugin.collate import NeutralCollator
+    from dsnet_plugin.config import DisentangleConfig
+    from dsnet_plugin.enrolment import Speaker, enrol_features, refer_to
+    from dsnet_plugin.head import AttentionBlock, Classifier, DisentangleHead, DisentangleOutput, Projector, Restorer
+    from dsnet_plugin.location import Location, locate
+    from dsnet_plugin.losses import calibration_loss, concordance_loss, orthogonality_loss, reconstruction_loss
+    from dsnet_plugin.neutral import NeutralBatch, NeutralReferences
+    from dsnet_plugin.probes import ProbeResult, hsic, linear_probe
+    from dsnet_plugin.reference_pass import neutral_pass
+    from dsnet_plugin.serialization import load_pretrained, save_pretrained
+    from dsnet_plugin.stripped import load_stripped
+    from dsnet_plugin.wrapped_model import WrappedModel, attach, wrap
+    from dsnet_plugin.wrapping.status import Status
+else:
+    __getattr__ = late_names(
+        __name__,
+        {
+            "batch_norm": ["recompute_batch_norm"],
+            "collate": ["NeutralCollator"],
+            "config": ["DisentangleConfig"],
+            "enrolment": ["Speaker", "enrol_features", "refer_to"],
+            "head": ["AttentionBlock", "Classifier", "DisentangleHead", "DisentangleOutput", "Projector", "Restorer"],
+            "location": ["Location", "locate"],
+            "losses": ["calibration_loss", "concordance_loss", "orthogonality_loss", "reconstruction_loss"],
+            "neutral": ["NeutralBatch", "NeutralReferences"],
+            "probes": ["ProbeResult", "hsic", "linear_probe"],
+            "reference_pass": ["neutral_pass"],
+            "serialization": ["load_pretrained", "save_pretrained"],
+            "stripped": ["load_stripped"],
+            "wrapped_model": ["WrappedModel", "attach", "wrap"],
+            "wrapping.status": ["Status"],
+        },
+    )
 
 __version__ = "0.1.0"
 

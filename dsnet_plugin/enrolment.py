@@ -131,7 +131,7 @@ def speaker_rows(speakers: Speaker | Sequence[Speaker], head: DisentangleHead, d
 
 
 class Enrolling:
-    """What a :class:`~dsnet_plugin.wrap.WrappedModel` can do to enrol speakers."""
+    """What a :class:`~dsnet_plugin.wrapped_model.WrappedModel` can do to enrol speakers."""
 
     training: bool
     _inputs: Any

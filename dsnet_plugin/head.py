@@ -192,7 +192,9 @@ class DisentangleHead(nn.Module):
         if h.dim() != 2 or h.shape[1] != self.in_features:
             raise ShapeError(f"h has shape {tuple(h.shape)}; this head expects (N, {self.in_features})")
         if self.training and h.shape[0] < 2:
-            raise ShapeError("a training batch of 1: batch statistics need at least 2 rows; use drop_last=True")
+            raise ShapeError(
+                "a training batch of 1: batch statistics need at least 2 rows; give drop_last=True to the DataLoader of training"
+            )
         h = h if self.narrow is None else self.narrow(h)
         asked = labels is not None or return_objective
         refers = self.config.reference == "difference"

@@ -18,10 +18,10 @@ from dsnet_plugin.digests import agrees, digests, precisions
 from dsnet_plugin.distributed import whole
 from dsnet_plugin.errors import CheckpointError, WrapError
 from dsnet_plugin.head import DisentangleHead
-from dsnet_plugin.locate import Location
+from dsnet_plugin.location import Location
 from dsnet_plugin.slot import HeadBehind, HeadSlot
 from dsnet_plugin.task import Criterion, LeftBehind
-from dsnet_plugin.wrap import WrappedModel, attach
+from dsnet_plugin.wrapped_model import WrappedModel, attach
 
 CONFIG_NAME = "dsnet_config.json"
 WEIGHTS_NAME = "dsnet.safetensors"
@@ -254,5 +254,9 @@ def write_bytes(path: Path, content: bytes, durable: bool = True) -> None:
             if durable:
                 os.fsync(stream.fileno())
         beside.replace(path)
+    except OSError as error:
+        if error.filename is None:  # as of a full disk
+            error.filename = str(path)
+        raise
     finally:
         beside.unlink(missing_ok=True)

@@ -19,7 +19,7 @@ import typer
 
 from benchmarks import errors as benchmark_errors
 from benchmarks.commands.app import app
-from benchmarks.grid.spec import presets
+from benchmarks.presets import presets
 from dsnet_plugin import DSNetError
 from dsnet_plugin import errors as plugin_errors
 

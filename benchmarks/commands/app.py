@@ -14,7 +14,7 @@ from benchmarks.commands.predict import predict
 from benchmarks.commands.report import report
 from benchmarks.commands.speed import speed
 from benchmarks.commands.train import train
-from benchmarks.output.printable import printable
+from benchmarks.output.printable import one_line, printable
 from dsnet_plugin import DSNetError
 
 app = typer.Typer(
@@ -51,7 +51,7 @@ def run_app() -> int:
     try:
         app(prog_name="dsnet")
     except DSNetError as error:
-        print(f"dsnet: {printable(' '.join(str(error).split()))}", file=sys.stderr)
+        print(f"dsnet: {one_line(str(error))}", file=sys.stderr)
         return 2
     except OSError as error:  # a full disk, a folder that may not be written
         print(

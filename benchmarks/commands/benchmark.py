@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 
 from benchmarks.commands.choices import Device, Jobs
 from benchmarks.commands.grid_run import compute_and_tell
 from benchmarks.errors import RunError
 from benchmarks.grid.executors import EXECUTORS
-from benchmarks.grid.spec import presets, read_spec
+from benchmarks.output.printable import one_line
+from benchmarks.presets import presets
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
@@ -52,6 +52,8 @@ def benchmark(
       dsnet benchmark quick --jobs 2
       dsnet benchmark cpu --root ravdess=~/data/ravdess --root nemo=~/data/nemo --set folds=0
     """
+    from benchmarks.grid.spec import read_spec
+
     out = out or Path("runs") / Path(spec).stem
     compute_and_tell(
         read_spec(spec, _pairs("--root", root, Path), _pairs("--set", change, _value)),
@@ -65,21 +67,24 @@ def benchmark(
 
 
 def _pairs(option: str, entries: Sequence[str] | None, convert: Any) -> dict[str, Any]:
-    pairs = {}
+    pairs: dict[str, Any] = {}
     for entry in entries or ():
         key, equals, value = entry.partition("=")
         if not (key and equals and value):
-            raise RunError(f"{option} {entry}: expected NAME=VALUE, such as {option} {key or 'name'}=...")
+            raise RunError(
+                f"{option} {one_line(entry, 60)}: expected NAME=VALUE, such as {option} {one_line(key, 60) or 'name'}=..."
+            )
+        if key in pairs:
+            raise RunError(f"{option} {key}=... is there twice; expected each name once, so leave one of them out")
         pairs[key] = convert(value)
     return pairs
 
 
 def _value(text: str) -> Any:
     """A value as YAML reads it, but 0,1 as it stands."""
-    try:
-        return yaml.safe_load(text) if "," not in text else text
-    except yaml.YAMLError as error:
-        raise RunError(f"--set ...={text} is not YAML: {error}") from error
+    from benchmarks.grid.yaml_reader import read_yaml
+
+    return text if "," in text else read_yaml(text, f"--set ...={one_line(text, 60)}")
 
 
 def _seconds(text: str) -> float:

@@ -6,11 +6,11 @@ from enum import Enum
 from typing import Annotated
 
 import typer
-import yaml
 
 from backbones import list_encoders
 from benchmarks.data import EncoderSpec
 from benchmarks.errors import RunError
+from benchmarks.grid.yaml_reader import read_yaml
 
 
 class Device(str, Enum):
@@ -61,7 +61,7 @@ def encoder_spec(name: str, options: Sequence[str] | None) -> EncoderSpec:
         key, equals, value = entry.partition("=")
         if not (key and equals and value) or key in values:
             raise RunError(f"--encoder-option {entry}: expected KEY=VALUE, each key once, such as freeze=all")
-        values[key] = yaml.safe_load(value) if re.fullmatch(r"[\w.+-]+", value) else value
+        values[key] = read_yaml(value, f"--encoder-option {key}") if re.fullmatch(r"[\w.+-]+", value) else value
     return EncoderSpec(name, values)
 
 

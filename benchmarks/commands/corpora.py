@@ -2,18 +2,18 @@
 
 import shlex
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from benchmarks.commands.corpus_options import CorpusRoot, Correlation, LabelWords, corpus_spec
-from benchmarks.corpora import CORPORA, Corpus
-from benchmarks.corpora.cards import corpus_card, corpus_report, corpus_summary, known_corpora
 from benchmarks.corpora.sources import SOURCES
 from benchmarks.errors import CorpusError, FetchError
-from benchmarks.grid.plan import open_corpus
 from benchmarks.output.printable import printable_lines
+
+if TYPE_CHECKING:
+    from benchmarks.corpora import Corpus
 
 
 class _ShowUnlessNamed(TyperGroup):
@@ -62,6 +62,10 @@ def show(
     Example:
       dsnet corpora ravdess --root ~/data/ravdess
     """
+    from benchmarks.corpora import CORPORA
+    from benchmarks.corpora.cards import corpus_card, corpus_report, known_corpora
+    from benchmarks.grid.spec import open_corpus
+
     if name is None:
         if root is not None:
             raise CorpusError(f"--root {root} needs the corpus' name, such as: dsnet corpora ravdess --root {root}")
@@ -76,7 +80,7 @@ def show(
         _describe(corpus, shortcuts)
 
 
-def _describe(corpus: Corpus, shortcuts: bool) -> None:
+def _describe(corpus: "Corpus", shortcuts: bool) -> None:
     """Prints what the recordings are like and, if asked, what beside the voice tells the class."""
     from benchmarks.data.recordings import describe_recordings, recordings_report  # torch and scikit-learn
 
@@ -108,5 +112,7 @@ def fetch(
     except ModuleNotFoundError as error:
         raise FetchError(f"corpora fetch needs {error.name}: pip install 'dsnet_plugin[fetch]'") from error
     corpus = fetching.fetch(name, to, typer.echo)
+    from benchmarks.corpora.cards import corpus_summary
+
     typer.echo(corpus_summary(corpus))
     typer.echo(f"go on with: dsnet train --corpus {name} --root {shlex.quote(str(corpus.root))}")

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmarks.corpora import CORPORA
 from benchmarks.errors import CorpusError
-from benchmarks.grid.spec import CorpusSpec
+
+if TYPE_CHECKING:
+    from benchmarks.grid.spec import CorpusSpec
 
 CorpusRoot = Annotated[
     Path | None,
@@ -34,15 +35,19 @@ LabelWords = Annotated[
 
 def corpus_spec(
     name: str, root: Path | None, correlation: float | None, words: Sequence[str] | None = None
-) -> CorpusSpec:
+) -> "CorpusSpec":
     """The corpus that the options name.
 
     Raises:
-        CorpusError: a known corpus without its root, a correlation for a real corpus, or a word with two meanings.
+        CorpusError: an unknown corpus, a root that is not there, a real corpus without one, a correlation for a real corpus, or a word with two meanings.
     """
+    from benchmarks.corpora import check_name
+    from benchmarks.grid.spec import CorpusSpec
+
+    check_name(name)
     if name != "synthetic" and correlation is not None:
         raise CorpusError(f"--correlation goes with --corpus synthetic alone, not with {name}")
-    if name != "synthetic" and root is None and name in CORPORA:
+    if name != "synthetic" and root is None:
         raise CorpusError(
             f"--corpus {name} needs --root with its folder; 'dsnet corpora {name}' says what is expected in it"
         )

@@ -5,9 +5,6 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.deploy.enrolled import enrol_files, speaker_file
-from benchmarks.deploy.recogniser import Recogniser
-
 
 def enrol(
     checkpoint: Annotated[Path, typer.Argument(help="A best.safetensors, or the fold's folder that holds it.")],
@@ -23,6 +20,9 @@ def enrol(
     Example:
       dsnet enrol runs/ravdess/ravdess/cnn/dsnet-enrolled/seed-0/fold-00 anna neutral.wav
     """
+    from benchmarks.deploy.enrolled import enrol_files, speaker_file
+    from benchmarks.deploy.recogniser import Recogniser
+
     file = speaker_file(checkpoint, name)
     enrol_files(Recogniser(checkpoint), files).save(file)
     typer.echo(f"{file}: {name}, from {len(files)} recording{'s' * (len(files) > 1)}")

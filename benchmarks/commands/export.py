@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.deploy.export import FILE_NAMES, export_model
+from benchmarks.deploy.export_files import FILE_NAMES
 
 
 def export(
@@ -25,4 +25,6 @@ def export(
     Example:
       dsnet export runs/synthetic/synthetic/cnn/dsnet/seed-0/fold-00 --format onnx
     """
+    from benchmarks.deploy.export import export_model
+
     typer.echo(str(export_model(checkpoint, form, out)))

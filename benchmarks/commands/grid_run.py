@@ -2,17 +2,18 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from benchmarks.errors import RunError
-from benchmarks.grid.run import run_suite
-from benchmarks.grid.spec import Grid
-from benchmarks.grid.summary import summarise
+
+if TYPE_CHECKING:
+    from benchmarks.grid.spec import Grid
 
 
 def compute_and_tell(
-    grids: Sequence[Grid],
+    grids: "Sequence[Grid]",
     out: Path,
     jobs: int,
     executor: str,
@@ -20,11 +21,14 @@ def compute_and_tell(
     device: str,
     skip_problems: bool,
 ) -> None:
-    """Computes grids and prints what the finished cells come to; arguments are those of :func:`run_suite`.
+    """Computes grids and prints what the finished cells come to; arguments are those of :func:`benchmarks.grid.run.run_suite`.
 
     Raises:
         RunError: a cell failed; the others are finished.
     """
+    from benchmarks.grid.run import run_suite  # torch, Accelerate, matplotlib
+    from benchmarks.grid.summary import summarise
+
     outcome = run_suite(grids, out, jobs, executor, time_budget, device, skip_problems, say=typer.echo)
     if outcome.records:
         summarise(out, outcome.records, typer.echo)

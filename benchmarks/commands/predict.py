@@ -4,19 +4,19 @@ import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchmarks.data.audio import audio_blocks, read_audio
-from benchmarks.deploy.enrolled import enrol_files, load_speaker
-from benchmarks.deploy.recogniser import Recogniser, missing_band
-from benchmarks.deploy.timeline import Answer, listen, most_probable, write_timeline
 from benchmarks.errors import RunError
 from benchmarks.output.formats import terminal
 from benchmarks.output.printable import printable
 from benchmarks.output.table import Table
 from dsnet_plugin import DSNetError
+
+if TYPE_CHECKING:
+    from benchmarks.deploy.recogniser import Recogniser
+    from benchmarks.deploy.timeline import Answer
 
 
 def predict(
@@ -56,6 +56,10 @@ def predict(
     """
     if sum([bool(neutral), speaker is not None, same_speaker]) > 1:
         raise RunError("expected one of --neutral, --speaker and --same-speaker")
+    from benchmarks.data.audio import audio_blocks  # torch
+    from benchmarks.deploy.recogniser import Recogniser
+    from benchmarks.deploy.timeline import listen
+
     recogniser = Recogniser(checkpoint)
     window, hop = _checked(window, hop, recogniser.seconds)
     beside = _beside(recogniser, checkpoint, files, neutral or [], speaker, same_speaker)
@@ -81,7 +85,7 @@ def predict(
 
 
 def _beside(
-    recogniser: Recogniser,
+    recogniser: "Recogniser",
     checkpoint: Path,
     files: Sequence[Path],
     neutral: Sequence[Path],
@@ -95,14 +99,19 @@ def _beside(
         AudioError: a neutral recording that cannot be read.
         CheckpointError: no such speaker, or one whom another model enrolled.
     """
+    from benchmarks.data.audio import read_audio
+    from benchmarks.deploy.enrolled import enrol_files, load_speaker
+
     if recogniser.needs_neutral:
         if len(neutral) != 1:
             raise RunError(
-                f"{recogniser.name} needs one neutral recording of the speaker of the files: give it with --neutral FILE"
+                f"{recogniser.name} needs neutral speech of the speaker of the files: give it with --neutral FILE"
             )
         return {"neutral": read_audio(neutral[0], recogniser.seconds)}
-    if not recogniser.enrols and (neutral or speaker is not None or same_speaker):
-        raise RunError(f"{recogniser.name} takes no neutral recording and enrols no speaker; leave the option out")
+    if neutral and not recogniser.enrols:
+        raise RunError(f"--neutral {neutral[0]}: {recogniser.name} takes no neutral recording; leave the option out")
+    if not recogniser.enrols and (speaker is not None or same_speaker):
+        raise RunError(f"{recogniser.name} enrols no speaker; leave --speaker and --same-speaker out")
     if speaker is not None:
         return {"speaker": load_speaker(recogniser, checkpoint, speaker)}
     if neutral or same_speaker:
@@ -129,8 +138,10 @@ def _checked(window: float | None, hop: float | None, heard: float) -> tuple[flo
     return window, hop
 
 
-def _remark(file: Path, answer: Answer) -> None:
+def _remark(file: Path, answer: "Answer") -> None:
     """Says on standard error what of a file was heard, and how."""
+    from benchmarks.deploy.recogniser import missing_band
+
     remarks = [missing_band(file)]
     if len(answer.moments) > 1:
         length = answer.moments[0].end
@@ -144,15 +155,19 @@ def _remark(file: Path, answer: Answer) -> None:
         typer.echo(f"dsnet: {printable(file)}: {remark}", err=True)
 
 
-def _row(answer: Answer, classes: list[str]) -> list[str]:
+def _row(answer: "Answer", classes: list[str]) -> list[str]:
+    from benchmarks.deploy.timeline import most_probable
+
     probabilities = answer.probabilities
     if probabilities is None:
         return ["no speech", *("-" for _ in classes)]
     return [most_probable(probabilities), *(f"{probabilities[name]:.3f}" for name in classes)]
 
 
-def _write(answers: dict[Path, Answer], classes: list[str], folder: Path) -> None:
+def _write(answers: dict[Path, "Answer"], classes: list[str], folder: Path) -> None:
     """Writes the timelines under the files' names, numbered where two files have one name."""
+    from benchmarks.deploy.timeline import write_timeline
+
     taken: dict[str, Any] = {}
     for file, answer in answers.items():
         if len(answer.moments) > 1:

@@ -5,8 +5,6 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.report import write_report
-
 
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Run folders, or .jsonl files with lines of cells.")],
@@ -23,4 +21,6 @@ def report(
     Example:
       dsnet report runs/cross runs/ablation --out report
     """
+    from benchmarks.report import write_report  # matplotlib, scikit-learn
+
     typer.echo(f"wrote {write_report(runs, out, typer.echo)}")

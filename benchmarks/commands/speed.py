@@ -1,24 +1,18 @@
 """``dsnet speed``: how fast methods train and infer on this machine."""
 
-import json
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import torch
 import typer
-from tqdm import tqdm
 
 from benchmarks.commands.choices import Backbone, Device, EncoderOptions, encoder_spec
-from benchmarks.cost.complexity import NUM_SPEAKERS
-from benchmarks.cost.ratios import bf16_gain, stripped_cost
-from benchmarks.cost.speed import measure_speed
-from benchmarks.cost.speed_record import SpeedRecord
-from benchmarks.methods import METHODS, method_class
+from benchmarks.methods import METHOD_NAMES, check_method
 from benchmarks.output.formats import terminal
 from benchmarks.output.table import Table
-from benchmarks.output.typed_json import to_json
-from benchmarks.training.device import resolve_precision
+
+if TYPE_CHECKING:
+    from benchmarks.cost.speed_record import SpeedRecord
 
 
 class SpeedPrecision(str, Enum):
@@ -30,7 +24,7 @@ class SpeedPrecision(str, Enum):
 
 
 def speed(
-    method: Annotated[str, typer.Option(help=f"'all', or with commas some of {', '.join(METHODS)}.")] = "all",
+    method: Annotated[str, typer.Option(help=f"'all', or with commas some of {', '.join(METHOD_NAMES)}.")] = "all",
     backbone: Backbone = "cnn",
     encoder_option: EncoderOptions = None,
     batch_size: Annotated[int, typer.Option(min=2, help="Utterances in a batch.")] = 32,
@@ -52,13 +46,23 @@ def speed(
     Example:
       dsnet speed --method baseline,dsnet --max-frames 300 --out speed.jsonl
     """
-    names = list(METHODS) if method == "all" else list(dict.fromkeys(method.split(",")))
+    names = list(METHOD_NAMES) if method == "all" else list(dict.fromkeys(method.split(",")))
     for name in names:
-        method_class(name)
+        check_method(name)
     encoder = encoder_spec(backbone, encoder_option)
     if out is not None:  # before the work: a folder that may not be written
         out.parent.mkdir(parents=True, exist_ok=True)
         out.touch()
+    import torch
+    from tqdm import tqdm
+
+    from benchmarks.cost.complexity import NUM_SPEAKERS
+    from benchmarks.cost.ratios import bf16_gain, stripped_cost
+    from benchmarks.cost.speed import measure_speed
+    from benchmarks.output.files import append_line
+    from benchmarks.output.typed_json import to_json
+    from benchmarks.training.device import resolve_precision
+
     records = []
     for name in tqdm(names, desc="speed", unit="method", leave=False):
         records.append(
@@ -75,8 +79,7 @@ def speed(
             )
         )
         if out is not None:
-            with out.open("a", encoding="utf-8") as lines:
-                lines.write(json.dumps(to_json(records[-1])) + "\n")
+            append_line(out, to_json(records[-1]))
     typer.echo(_table(records))
     environment = records[-1].environment
     typer.echo(
@@ -91,7 +94,7 @@ def speed(
     typer.echo(f"a wrapped and stripped model infers in {cost:.3f} times the bare model's time, in fp32")
 
 
-def _table(records: list[SpeedRecord]) -> str:
+def _table(records: "list[SpeedRecord]") -> str:
     rows = []
     for record in records:
         training, inference = record.training, record.inference

@@ -9,15 +9,14 @@ from benchmarks.commands.choices import Backbone, Device, EncoderOptions, Jobs, 
 from benchmarks.commands.corpus_options import CorpusRoot, Correlation, LabelWords, corpus_spec
 from benchmarks.commands.grid_run import compute_and_tell
 from benchmarks.data import check_protocol
-from benchmarks.grid.spec import one_corpus
-from benchmarks.methods import METHODS
+from benchmarks.methods import METHOD_NAMES, check_method
 
 
 def train(
     corpus: Annotated[str, typer.Option(help="One of the names that 'dsnet corpora' lists.")] = "synthetic",
     root: CorpusRoot = None,
     method: Annotated[
-        str, typer.Option(help=f"Of {', '.join(METHODS)}; several, with commas, are compared.")
+        str, typer.Option(help=f"Of {', '.join(METHOD_NAMES)}; several, with commas, are compared.")
     ] = "dsnet",
     backbone: Backbone = "cnn",
     encoder_option: EncoderOptions = None,
@@ -65,6 +64,8 @@ def train(
     Example:
       dsnet train --corpus ravdess --root ~/data/ravdess --method baseline,dsnet --folds 0 --epochs 3
     """
+    from benchmarks.grid.spec import one_corpus
+
     spec = corpus_spec(corpus, root, correlation, words)
     settings = {
         "epochs": epochs,
@@ -76,5 +77,7 @@ def train(
     check_protocol(protocol)
     encoder = encoder_spec(backbone, encoder_option)
     names = method.split(",")
+    for name in names:
+        check_method(name)
     grid = one_corpus(spec, names, encoders=[encoder], protocol=protocol, folds=folds, seeds=[seed], settings=settings)
     compute_and_tell([grid], out or Path("runs") / corpus, jobs, "loky", None, device.value, skip_problems)

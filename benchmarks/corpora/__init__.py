@@ -37,6 +37,7 @@ __all__ = [
     "CorpusInfo",
     "Report",
     "Utterance",
+    "check_name",
     "load_corpus",
     "load_or_generate",
 ]
@@ -65,6 +66,18 @@ CORPORA: dict[str, CorpusInfo] = {module.INFO.name: module.INFO for module in _M
 """What is known of each corpus, by the name that ``load_corpus`` and the command line take."""
 
 
+def check_name(name: str) -> None:
+    """Refuses what is no corpus.
+
+    Raises:
+        CorpusError: an unknown name; says which is near, or which there are.
+    """
+    if name not in CORPORA:
+        near = get_close_matches(name, CORPORA, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(CORPORA))}"
+        raise CorpusError(f"unknown corpus {name!r}; {hint}")
+
+
 def load_corpus(name: str, root: str | Path, words: Mapping[str, str] | None = None) -> Corpus:
     """Reads the four-class part of a corpus from a folder (for ``manifest``: from a CSV file).
 
@@ -76,10 +89,7 @@ def load_corpus(name: str, root: str | Path, words: Mapping[str, str] | None = N
     Raises:
         CorpusError: an unknown name, no such folder, nothing of this corpus in it, or labels that cannot be.
     """
-    if name not in CORPORA:
-        near = get_close_matches(name, CORPORA, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(CORPORA))}"
-        raise CorpusError(f"unknown corpus {name!r}; {hint}")
+    check_name(name)
     module = next(module for module in _MODULES if module.INFO.name == name)
     if not words:
         return collect(module.INFO, module.utterances, Path(root))

@@ -3,10 +3,12 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-
-import soundfile
+from typing import TYPE_CHECKING
 
 from benchmarks.errors import AudioError
+
+if TYPE_CHECKING:
+    from benchmarks.corpora.sound_stream import SoundStream
 
 RATES = (1_000, 384_000)
 """The lowest and highest sampling rate, in Hz, that a recording of speech may have."""
@@ -15,17 +17,6 @@ FFMPEG_SUFFIXES = frozenset({".m4a", ".mp4", ".aac", ".webm", ".mkv", ".wma", ".
 """File suffixes that soundfile cannot read and ffmpeg can."""
 
 _POINTERS = (b"version https://git-lfs", b"/annex/objects/")
-
-
-class SoundStream(soundfile.SoundFile):  # type: ignore[misc]
-    """An audio file that is read from its start to its end.
-
-    soundfile moves to where it already is after each block, which fails where a header names no length or a wrong one.
-    """
-
-    def seekable(self) -> bool:
-        """Keeps soundfile from seeking by itself; ``seek`` works."""
-        return False
 
 
 @dataclass(frozen=True)
@@ -45,7 +36,7 @@ class Header:
         return None if self.frames is None else self.frames / self.rate
 
 
-def open_audio(path: Path) -> SoundStream:
+def open_audio(path: Path) -> "SoundStream":
     """Opens a file that soundfile reads.
 
     Raises:
@@ -58,6 +49,8 @@ def open_audio(path: Path) -> SoundStream:
             raise AudioError(f"{path}: the file is empty")
     except OSError as error:  # no permission, or a name that no file can have
         raise AudioError(f"{path}: {error.strerror}") from error
+    from benchmarks.corpora.sound_stream import SoundStream  # soundfile and NumPy
+
     try:
         # As bytes, since a name need not be UTF-8; Windows has no other names.
         stream = SoundStream(str(path) if os.name == "nt" else os.fsencode(path))

@@ -7,6 +7,9 @@ from pathlib import Path
 EMOTIONS = ("angry", "happy", "neutral", "sad")
 """The paper's four classes, in the order of every label index, table and confusion matrix."""
 
+SAMPLE_RATE = 16_000
+"""``backbones.SAMPLE_RATE`` in Hz, for those who do without torch: files below it are said."""
+
 EMOTION_COLORS = dict(zip(EMOTIONS, ("tab:blue", "tab:orange", "tab:green", "tab:red"), strict=True))
 """The paper's, in Figure 3."""
 

@@ -1,6 +1,6 @@
 """What ``dsnet corpora`` says: what is known of the corpora, and what a folder holds."""
 
-from benchmarks.corpora import CORPORA, EMOTIONS, Corpus, CorpusInfo
+from benchmarks.corpora import CORPORA, EMOTIONS, Corpus, CorpusInfo, Utterance
 from benchmarks.output.formats import terminal
 from benchmarks.output.printable import printable, printable_lines
 from benchmarks.output.table import Table
@@ -81,9 +81,11 @@ def corpus_report(corpus: Corpus) -> str:
 
 def speakers_table(corpus: Corpus) -> str:
     """Utterances of each speaker by class."""
+    by_speaker: dict[str, list[Utterance]] = {}
+    for utterance in corpus.utterances:
+        by_speaker.setdefault(utterance.speaker, []).append(utterance)
     rows = []
-    for speaker in corpus.speakers:
-        own = [utterance for utterance in corpus.utterances if utterance.speaker == speaker]
+    for speaker, own in sorted(by_speaker.items()):
         counts = [sum(utterance.label == emotion for utterance in own) for emotion in EMOTIONS]
         rows.append([speaker, own[0].sex or "?", *map(str, counts), str(len(own))])
     total = [str(count) for count in corpus.counts().values()]

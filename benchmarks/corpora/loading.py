@@ -3,10 +3,9 @@
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from backbones import SAMPLE_RATE
 from benchmarks.corpora.audio_file import FFMPEG_SUFFIXES, Header, is_pointer, read_header
 from benchmarks.corpora.audio_files import AudioFiles
-from benchmarks.corpora.base import EMOTIONS, Corpus, CorpusInfo, Report, Utterance
+from benchmarks.corpora.base import EMOTIONS, SAMPLE_RATE, Corpus, CorpusInfo, Report, Utterance
 from benchmarks.corpora.oddities import oddities
 from benchmarks.errors import AudioError, CorpusError
 

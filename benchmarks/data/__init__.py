@@ -3,8 +3,9 @@
 What reads audio stays in ``audio`` and ``features``, since it needs soundfile and torchaudio.
 """
 
-from benchmarks.data.batches import FoldSide
-from benchmarks.data.front_end import PAPERS_CNN, EncoderSpec, FrontEnd
+from typing import TYPE_CHECKING
+
+from benchmarks.data.encoder_spec import PAPERS_CNN, EncoderSpec, FrontEnd
 from benchmarks.data.protocols import (
     PROTOCOLS,
     Fold,
@@ -14,7 +15,13 @@ from benchmarks.data.protocols import (
     leave_one_speaker_out,
     select_folds,
 )
-from benchmarks.data.speech_data import SpeechData, collate
+from dsnet_plugin.late import late_names
+
+if TYPE_CHECKING:
+    from benchmarks.data.batches import FoldSide
+    from benchmarks.data.speech_data import SpeechData, collate
+else:
+    __getattr__ = late_names(__name__, {"batches": ["FoldSide"], "speech_data": ["SpeechData", "collate"]})
 
 __all__ = [
     "PAPERS_CNN",

@@ -3,9 +3,11 @@
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import soxr
@@ -25,6 +27,9 @@ _LOUDEST = 2.0**15
 
 _CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,aac,asf,amr"
 """The formats that ffmpeg may open: none that names other files or addresses, as a playlist does."""
+
+_PATIENCE = 60.0
+"""Seconds of the clock in which ffmpeg must have decoded one more block."""
 
 _Block = NDArray[np.float32]
 
@@ -99,6 +104,25 @@ def _from_soundfile(path: Path, start: float, end: float | None) -> Iterator[_Bl
             raise AudioError(f"{path}: cannot be read to its end ({reason(error)})") from error
 
 
+def _wait_for_block(stream: IO[bytes], kill: Callable[[], None], path: Path) -> bytes:
+    """The next block of what ffmpeg writes; ends an ffmpeg that gives none for ``_PATIENCE`` seconds."""
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        kill()
+
+    timer = threading.Timer(_PATIENCE, end)
+    timer.start()
+    try:
+        content = stream.read(4 * _BLOCK)
+    finally:
+        timer.cancel()
+    if late.is_set():
+        raise AudioError(f"{path}: ffmpeg gave nothing for {_PATIENCE:g} s; convert the file to WAV")
+    return content
+
+
 def _from_ffmpeg(path: Path, start: float, end: float | None) -> Iterator[_Block]:
     """Yields what ffmpeg decodes, and stops ffmpeg when the caller takes no further block."""
     program = shutil.which("ffmpeg")
@@ -124,7 +148,7 @@ def _from_ffmpeg(path: Path, start: float, end: float | None) -> Iterator[_Block
     ):
         assert process.stdout is not None
         try:
-            while content := process.stdout.read(4 * _BLOCK):
+            while content := _wait_for_block(process.stdout, process.kill, path):
                 yield np.frombuffer(bytearray(content[: len(content) // 4 * 4]), np.float32)
         finally:
             with suppress(ProcessLookupError):

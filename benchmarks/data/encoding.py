@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from benchmarks.corpora import Utterance
+from benchmarks.data.encoder_spec import FrontEnd
 from benchmarks.data.feature_cache import feature_file, read_features, write_features
 from benchmarks.data.features import extract, log_mel_of, waveform_of
-from benchmarks.data.front_end import FrontEnd, frozen_encoder
+from benchmarks.data.front_end import frozen_encoder
 from benchmarks.data.parallel import on_all_cores
 from benchmarks.data.speech_data import collate
 from benchmarks.errors import AudioError

@@ -1,8 +1,9 @@
 """Speaker-independent protocols: who trains, who validates, who is tested (section 4.3)."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 from benchmarks.corpora import Utterance
 from benchmarks.errors import RunError, SplitError
@@ -51,7 +52,31 @@ def check_disjoint(fold: Fold, utterances: Sequence[Utterance]) -> None:
             )
 
 
-def leave_one_speaker_out(utterances: Sequence[Utterance]) -> list[Fold]:
+_MOST_FOLDS = 1_000
+
+
+class _Folds(Sequence[Fold]):
+    """Folds that are made when they are asked for: all folds of 20,000 speakers would hold each utterance 20,000 times."""
+
+    def __init__(self, make: Callable[[int], Fold], number: int) -> None:
+        self._make = make
+        self._numbers = range(number)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, place: int) -> Fold: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Fold]: ...
+    def __getitem__(self, place: int | slice) -> Fold | list[Fold]:
+        """The fold of a number, or those of a slice of them."""
+        if isinstance(place, slice):
+            return [self._make(number) for number in self._numbers[place]]
+        return self._make(self._numbers[place])
+
+
+def leave_one_speaker_out(utterances: Sequence[Utterance]) -> Sequence[Fold]:
     """One fold a speaker, in the order of their names.
 
     The validation speaker is the test speaker's partner in a session of two (IEMOCAP, MSP-IMPROV); in a corpus without
@@ -67,11 +92,14 @@ def leave_one_speaker_out(utterances: Sequence[Utterance]) -> list[Fold]:
             "one to validate, one to train"
         )
     groups = [utterance.speaker for utterance in utterances]
-    folds = []
-    for number, test in enumerate(speakers):
-        validation = _partner(test, utterances) or speakers[(number + 1) % len(speakers)]
-        folds.append(_leave_out(number, utterances, groups, test, validation))
-    return folds
+    partners = _partners(utterances)
+
+    def leave_out(number: int) -> Fold:
+        test = speakers[number]
+        validation = partners.get(test) or speakers[(number + 1) % len(speakers)]
+        return _leave_out(number, utterances, groups, test, validation)
+
+    return _Folds(leave_out, len(speakers))
 
 
 def leave_one_session_out(utterances: Sequence[Utterance]) -> list[Fold]:
@@ -151,7 +179,7 @@ def describe_protocol(name: str) -> str:
     return f"leave one of {groups} speaker groups out" if groups else PROTOCOLS[name]
 
 
-def divide(utterances: Sequence[Utterance], protocol: str) -> list[Fold]:
+def divide(utterances: Sequence[Utterance], protocol: str) -> Sequence[Fold]:
     """The folds of a corpus under a protocol.
 
     Raises:
@@ -184,21 +212,30 @@ def _speakers(side: Sequence[int], utterances: Sequence[Utterance]) -> tuple[str
     return tuple(sorted({utterances[i].speaker for i in side}))
 
 
-def _partner(speaker: str, utterances: Sequence[Utterance]) -> str | None:
-    """The other speaker of a session of exactly two; None where there is no such session."""
-    sessions = {utterance.session for utterance in utterances if utterance.speaker == speaker}
-    if len(sessions) != 1 or None in sessions:
-        return None
-    others = {u.speaker for u in utterances if u.session in sessions} - {speaker}
-    return others.pop() if len(others) == 1 else None
+def _partners(utterances: Sequence[Utterance]) -> dict[str, str]:
+    """The other speaker of a session of exactly two, for each speaker who is in one session, and in such a one."""
+    sessions: dict[str, set[str | None]] = {}
+    speakers: dict[str | None, set[str]] = {}
+    for utterance in utterances:
+        sessions.setdefault(utterance.speaker, set()).add(utterance.session)
+        speakers.setdefault(utterance.session, set()).add(utterance.speaker)
+    partners = {}
+    for speaker, own in sessions.items():
+        if len(own) == 1 and None not in own:
+            others = speakers[next(iter(own))] - {speaker}
+            if len(others) == 1:
+                partners[speaker] = others.pop()
+    return partners
 
 
 def select_folds(folds: Sequence[Fold], wanted: str) -> list[Fold]:
     """The folds named by ``"all"`` or by numbers such as ``"0,3"``.
 
     Raises:
-        SplitError: not numbers, or a number that no fold has.
+        SplitError: not numbers, a number that no fold has, or all of more than a thousand.
     """
+    if wanted == "all" and len(folds) > _MOST_FOLDS:
+        raise SplitError(f"{len(folds):,} folds, each a training: choose some with --folds, such as 0,1,2")
     if wanted == "all":
         return list(folds)
     try:

@@ -72,10 +72,11 @@ def _shortcut(
     predicted = np.empty_like(labels)
     for train, test in GroupKFold(min(_FOLDS, len(set(speakers)))).split(values, labels, speakers):
         predicted[test] = _classifier(name).fit(values[train], labels[train]).predict(values[test])
-    people, classes = np.unique(speakers), np.unique(labels)
-    cells = [[(speakers == person) & (labels == label) for label in classes] for person in people]
-    totals = np.array([[cell.sum() for cell in row] for row in cells])
-    hits = np.array([[(predicted[cell] == labels[cell]).sum() for cell in row] for row in cells])
+    people, person = np.unique(speakers, return_inverse=True)
+    classes, label = np.unique(labels, return_inverse=True)
+    totals, hits = np.zeros((2, len(people), len(classes)), dtype=np.int64)
+    np.add.at(totals, (person, label), 1)
+    np.add.at(hits, (person, label), predicted == labels)
     drawn = np.random.default_rng(0).integers(len(people), size=(_DRAWS, len(people)))
     uars = _uar(hits[drawn].sum(1), totals[drawn].sum(1))
     low, high = np.percentile(uars, (2.5, 97.5))

@@ -146,7 +146,8 @@ def serve(checkpoint: Path, host: str, port: int, say: Callable[[str], None]) ->
         app = Guard(_app(Page(Recogniser(checkpoint), training_maps(checkpoint))), Path(folder), host)
         config = uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1, limit_concurrency=100)
         server = uvicorn.Server(config)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that recordings are removed then, too
+        for end in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(end, signal.default_int_handler)  # so that recordings are removed then, too
         name, number = listener.getsockname()[:2]
         say(f"http://{f'[{name}]' if ':' in name else name}:{number} (Ctrl-C ends it)")
         with contextlib.suppress(KeyboardInterrupt):

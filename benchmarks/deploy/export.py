@@ -23,6 +23,7 @@ from torch.export import Dim, ExportedProgram
 from backbones import SAMPLE_RATE, num_samples
 from backbones.frontend import FRAME_LENGTH, FRAME_SHIFT, NUM_MEL_BINS
 from benchmarks.data.front_end import frozen_encoder
+from benchmarks.deploy.export_files import FILE_NAMES
 from benchmarks.errors import RunError
 from benchmarks.output.files import RECORD
 from benchmarks.training import ModelRecord, load_model
@@ -32,7 +33,6 @@ from dsnet_plugin.serialization import write_bytes
 TOLERANCE = 1e-4
 """By how much the logits of an exported model may differ from the checkpoint's; of the largest, if that is above 1."""
 
-FILE_NAMES = {"onnx": "model.onnx", "torchscript": "model.ts.pt", "pt2": "model.pt2"}
 """The default name of each format's file."""
 
 _BATCHES = (1, 3)

@@ -14,6 +14,7 @@ from torch import Tensor
 from backbones import SAMPLE_RATE
 from backbones.frontend import FRAME_LENGTH
 from benchmarks.data.recordings import SILENCE, frame_levels
+from benchmarks.output.formats import csv_word
 from dsnet_plugin.serialization import write_bytes
 
 Probabilities = dict[str, float]
@@ -114,11 +115,11 @@ def write_timeline(answer: Answer, classes: list[str], stem: Path, title: str) -
     """Writes ``STEM.csv``, a row a window, and ``STEM.png``, a curve a class."""
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["start", "end", "emotion", *classes])
+    writer.writerow(["start", "end", "emotion", *map(csv_word, classes)])
     for m in answer.moments:
         verdict = most_probable(m.probabilities) if m.probabilities else "no speech"
         values = [f"{m.probabilities[name]:.4f}" if m.probabilities else "" for name in classes]
-        writer.writerow([f"{m.start:.3f}", f"{m.end:.3f}", verdict, *values])
+        writer.writerow([f"{m.start:.3f}", f"{m.end:.3f}", csv_word(verdict), *values])
     write_bytes(stem.with_name(f"{stem.name}.csv"), table.getvalue().encode())
     picture = io.BytesIO()
     _figure(answer, classes, title).savefig(picture, format="png", dpi=150)

@@ -3,15 +3,23 @@
 What computes stays in ``run`` and ``executors``, so that a reader of records does not import the training.
 """
 
-from benchmarks.grid.record import (
-    LINES_NAME,
-    SPACES_NAME,
-    SPEED_NAME,
-    TRAINING_SPACES_NAME,
-    CellRecord,
-    CorpusTest,
-    read_record,
-)
+from typing import TYPE_CHECKING
+
+from dsnet_plugin.late import late_names
+
+if TYPE_CHECKING:
+    from benchmarks.grid.record import (
+        LINES_NAME,
+        SPACES_NAME,
+        SPEED_NAME,
+        TRAINING_SPACES_NAME,
+        CellRecord,
+        CorpusTest,
+        read_record,
+    )
+else:
+    _FILES = ["LINES_NAME", "SPACES_NAME", "SPEED_NAME", "TRAINING_SPACES_NAME"]
+    __getattr__ = late_names(__name__, {"record": [*_FILES, "CellRecord", "CorpusTest", "read_record"]})
 
 __all__ = [
     "LINES_NAME",

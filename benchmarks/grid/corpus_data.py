@@ -12,8 +12,7 @@ from benchmarks.corpora import Corpus
 from benchmarks.data import FrontEnd, SpeechData
 from benchmarks.data.encoding import features_of
 from benchmarks.errors import AudioError
-from benchmarks.grid.plan import open_corpus
-from benchmarks.grid.spec import CorpusSpec
+from benchmarks.grid.spec import CorpusSpec, open_corpus
 from benchmarks.output.printable import printable
 from benchmarks.training import CorpusIdentity
 

@@ -1,6 +1,7 @@
 """Where the cells of a grid are computed: this process, workers of its own, a Ray or a Dask cluster."""
 
 import os
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -10,11 +11,6 @@ from functools import partial
 from importlib import import_module
 from math import ceil
 from typing import Any, NamedTuple
-
-import torch
-from joblib.externals.loky import ProcessPoolExecutor
-from joblib.externals.loky.process_executor import BrokenProcessPool
-from tqdm import tqdm
 
 from benchmarks.errors import LostWorkerError, RunError
 
@@ -93,6 +89,8 @@ def check_executor(name: str) -> None:
 
 def threads_each(jobs: int) -> int:
     """The threads of each of so many cells side by side on this machine, of those that torch would take."""
+    import torch
+
     return max(1, torch.get_num_threads() // jobs)
 
 
@@ -129,17 +127,34 @@ def _until_a_loss(
 @contextmanager
 def _loky(function: Function, jobs: int) -> Iterator[Workers]:
     """Processes on this machine."""
+    from joblib.externals.loky import ProcessPoolExecutor
+    from joblib.externals.loky.process_executor import BrokenProcessPool
+
     # This process has a bar of its own, which those of the workers would write over.
     environment = {"TQDM_DISABLE": "1"} | dict.fromkeys(_THREAD_VARIABLES, str(threads_each(jobs)))
     pool = ProcessPoolExecutor(jobs, timeout=_IDLE, env=environment, initializer=_without_semaphore)
     try:
-        yield Workers(partial(pool.submit, function), (BrokenProcessPool,))
+        yield Workers(partial(_submit, pool, function), (BrokenProcessPool,))
     finally:
         pool.shutdown(kill_workers=True)
 
 
+def _submit(pool: Any, function: Function, cell: Any) -> "Future[Any]":
+    """Hands out a cell. Workers that this starts ignore Ctrl-C, which a terminal sends them, too: this process ends them."""
+    submit: Callable[..., Future[Any]] = pool.submit
+    if threading.current_thread() is not threading.main_thread():
+        return submit(function, cell)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a child process inherits it
+    try:
+        return submit(function, cell)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _without_semaphore() -> None:
     """Gives tqdm a lock that is no semaphore: Python's tracker complains of a semaphore that a killed process leaves."""
+    from tqdm import tqdm
+
     tqdm.set_lock(threading.RLock())
 
 

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import torch
 
 from backbones import FeatureEncoder, create_encoder
-from benchmarks.corpora import EMOTIONS, Corpus, load_or_generate
+from benchmarks.corpora import EMOTIONS, Corpus
 from benchmarks.data import EncoderSpec, FrontEnd, divide, select_folds
 from benchmarks.data.front_end import front_end_of, frozen_encoder
 from benchmarks.errors import RunError
-from benchmarks.grid.spec import CorpusSpec, Grid, MethodSpec
+from benchmarks.grid.spec import CorpusSpec, Grid, MethodSpec, open_corpus
 from benchmarks.methods import Speakers, create_method, method_class
 from benchmarks.training import TrainingSettings
 
@@ -79,11 +79,6 @@ def plan(grids: Sequence[Grid], precision: Callable[[str], str]) -> list[Planned
                 targets = dict.fromkeys([*other.targets, *cell.targets])
                 cells[cell.folder] = replace(cell, targets=tuple(targets))
     return list(cells.values())
-
-
-def open_corpus(spec: CorpusSpec) -> Corpus:
-    """The corpus on disk; a synthetic one is generated first where it is not there."""
-    return load_or_generate(spec.corpus, spec.root, dict(spec.words), **dict(spec.options))
 
 
 def settings_of(grid: Grid, encoder: EncoderSpec, precision: Callable[[str], str], seed: int = 0) -> TrainingSettings:

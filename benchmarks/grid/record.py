@@ -69,8 +69,8 @@ class CellRecord:
     """All that a finished cell is.
 
     Raises:
-        ValueError: no test on the cell's own corpus, a test under another name than its corpus', or curves of another
-            number of epochs than was asked for.
+        ValueError: no test on the cell's own corpus, a test under another name than its corpus', a test on
+            other utterances than those of the own corpus, or curves of another number of epochs than was asked for.
     """
 
     version: int
@@ -105,6 +105,8 @@ class CellRecord:
             raise ValueError(f"tests lacks {self.identity.corpus.name}, which is trained on")
         if wrong := [name for name, test in self.tests.items() if test.corpus.name != name]:
             raise ValueError(f"tests.{wrong[0]} is of {self.tests[wrong[0]].corpus.name}")
+        if self.own_test.corpus != self.identity.corpus:
+            raise ValueError(f"tests.{self.identity.corpus.name}.corpus is not that of identity, which is trained on")
         if len(self.story.curves) != self.identity.settings.epochs:
             raise ValueError(
                 f"story.curves has {len(self.story.curves)} epochs, and identity.settings {self.identity.settings.epochs}"

@@ -1,6 +1,5 @@
 """A benchmark: the cells of its grids, computed side by side, each on disk as soon as it is finished."""
 
-import json
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,12 +17,12 @@ from benchmarks.grid.cell import CellContext, read_result, run_cell
 from benchmarks.grid.checks import check_folds
 from benchmarks.grid.corpus_data import describe, identify, load_data, usable
 from benchmarks.grid.executors import check_executor, compute, threads_each
-from benchmarks.grid.plan import PlannedCell, open_corpus, plan
+from benchmarks.grid.plan import PlannedCell, plan
 from benchmarks.grid.record import LINES_NAME, RESULT_NAME, CellRecord
-from benchmarks.grid.spec import CorpusSpec, Grid
+from benchmarks.grid.spec import CorpusSpec, Grid, open_corpus
 from benchmarks.grid.speed_lines import measure_grids
 from benchmarks.grid.summary import cell_line
-from benchmarks.output.files import LOCK_NAME, lock, write_lines
+from benchmarks.output.files import LOCK_NAME, append_line, lock, write_lines
 from benchmarks.output.typed_json import to_json
 from benchmarks.training import TrainingIdentity, check_same
 from benchmarks.training.device import make_accelerator, resolve_precision
@@ -124,9 +123,7 @@ def run_suite(
                     failed[cell.folder] = " ".join(str(result).split())
                     continue
                 finished[cell.folder] = result
-                out.mkdir(parents=True, exist_ok=True)  # it may have been removed meanwhile
-                with (out / LINES_NAME).open("a", encoding="utf-8") as stream:
-                    stream.write(json.dumps(to_json(result)) + "\n")
+                append_line(out / LINES_NAME, to_json(result))
                 say_above(cell_line(result))
                 bar.set_postfix_str(f"{cell.folder} UAR {result.own_test.uar:.1f}")
         records = [finished[cell.folder] for cell in cells if cell.folder in finished]

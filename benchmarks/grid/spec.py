@@ -5,16 +5,18 @@ from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from importlib.resources import files
 from math import isfinite
+from os.path import expanduser  # that of Path raises where there is no such user
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from benchmarks.corpora import CORPORA
+from benchmarks.corpora import CORPORA, Corpus, load_or_generate
 from benchmarks.corpora.synthetic import SyntheticSettings
 from benchmarks.data import EncoderSpec, check_protocol
 from benchmarks.errors import RunError
-from benchmarks.methods import method_class
+from benchmarks.grid.yaml_reader import read_yaml
+from benchmarks.methods import check_method
+from benchmarks.output.printable import one_line
+from benchmarks.presets import presets
 from benchmarks.training import TrainingSettings
 from dsnet_plugin import DSNetError
 
@@ -88,6 +90,11 @@ class Grid:
     """Fields of :class:`TrainingSettings`; ``precision`` may be ``"auto"``."""
 
 
+def open_corpus(spec: CorpusSpec) -> Corpus:
+    """The corpus on disk; a synthetic one is generated first where it is not there."""
+    return load_or_generate(spec.corpus, spec.root, dict(spec.words), **dict(spec.options))
+
+
 def one_corpus(corpus: CorpusSpec, methods: Sequence[str], **choices: Any) -> Grid:
     """A grid of methods on one corpus, as ``dsnet train`` computes it.
 
@@ -96,7 +103,7 @@ def one_corpus(corpus: CorpusSpec, methods: Sequence[str], **choices: Any) -> Gr
         methods: names of ``METHODS`` or ``VARIANTS``.
         choices: further fields of :class:`Grid`.
     """
-    root = None if corpus.root is None else corpus.root.expanduser().absolute()
+    root = None if corpus.root is None else Path(expanduser(corpus.root)).absolute()
     return Grid([MethodSpec(name, name) for name in dict.fromkeys(methods)], [replace(corpus, root=root)], **choices)
 
 
@@ -105,13 +112,8 @@ _SYNTHETIC = {entry.name for entry in fields(SyntheticSettings)}
 _SETTINGS = {entry.name for entry in fields(TrainingSettings)} - {"encoder", "seed"}
 _CHANGEABLE = (_KEYS | _SETTINGS) - {"grids", "settings", "title"}
 _COUNTED = {"epochs": 1, "batch_size": 2, "max_frames": 16, "patience": 1, "enrol": 0}
+_TOO_LARGE = 2**31
 _CHOICES = {"precision": ("auto", "fp32", "bf16"), "missing_neutral": ("error", "drop", "mask")}
-
-
-def presets() -> list[str]:
-    """The names of the specifications that come with the package."""
-    names = [entry.name for entry in files("benchmarks.presets").iterdir()]
-    return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
 
 
 def read_spec(name: str, roots: Mapping[str, Path], overrides: Mapping[str, Any] | None = None) -> list[Grid]:
@@ -136,7 +138,7 @@ def read_spec(name: str, roots: Mapping[str, Path], overrides: Mapping[str, Any]
     try:
         grids = [_grid(_merged(document, own, overrides), roots) for own in _entries(document)]
     except DSNetError as error:
-        raise RunError(f"{name}: {error}") from error
+        raise RunError(one_line(f"{name}: {error}")) from error
     used = sorted({corpus.name for grid in grids for corpus in grid.corpora})
     if unused := sorted(set(roots) - set(used)):
         raise RunError(
@@ -152,12 +154,10 @@ def _load(name: str) -> dict[str, Any]:
         content = Path(name).read_bytes()
     else:
         raise RunError(f"{name}: neither a file nor a preset; {_hint(name, presets())}")
-    try:
-        document = yaml.safe_load(content)
-    except (yaml.YAMLError, ValueError) as error:  # the latter for a date that is none
-        raise RunError(f"{name} is not YAML: {error}") from error
+    document = read_yaml(content, name)
     if not isinstance(document, dict):
-        raise RunError(f"{name} holds a {type(document).__name__}; expected a mapping with keys such as methods")
+        seen = "nothing" if document is None else f"a {type(document).__name__}"
+        raise RunError(f"{name} holds {seen}; expected a mapping with keys such as methods")
     return document
 
 
@@ -213,7 +213,7 @@ def _method(entry: Any) -> MethodSpec:
         raise RunError(f"methods: {entry!r}; {wanted}")
     if set(entry) - {"label", "method", "config"}:
         raise RunError(f"methods: {entry!r}; {wanted}")
-    method_class(entry["method"])
+    check_method(entry["method"])
     return MethodSpec(str(entry.get("label", entry["method"])), entry["method"], _mapping(entry, "config"))
 
 
@@ -249,7 +249,7 @@ def _corpus(key: str, entry: Any, roots: Mapping[str, Path]) -> CorpusSpec:
         raise RunError(f"corpora: {key}: options go with the synthetic corpus alone")
     _check_keys(f"corpora: {key}: option", options, _SYNTHETIC)
     SyntheticSettings(**options)  # refuses what is out of range
-    folder = None if root is None else Path(str(root)).expanduser().absolute()
+    folder = None if root is None else Path(expanduser(str(root))).absolute()
     words = {str(word): str(label) for word, label in _mapping(entry, "map").items()}
     return CorpusSpec(key, corpus, folder, tuple(sorted(options.items())), tuple(sorted(words.items())))
 
@@ -283,9 +283,9 @@ def _mapping(entry: Mapping[str, Any], key: str) -> dict[str, Any]:
 
 
 def _whole(key: str, value: Any, least: int) -> int:
-    value = int(value) if isinstance(value, str) and value.isdecimal() else value
-    if type(value) is not int or value < least:
-        raise RunError(f"{key}: {value!r}; expected a whole number of at least {least}")
+    value = int(value) if isinstance(value, str) and value.isdecimal() and len(value) < 20 else value
+    if type(value) is not int or not least <= value < _TOO_LARGE:
+        raise RunError(f"{key}: {value!r}; expected a whole number of at least {least} and less than {_TOO_LARGE:,}")
     return value
 
 

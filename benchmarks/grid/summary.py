@@ -11,6 +11,7 @@ from benchmarks.grid.record import CellRecord
 from benchmarks.output.files import write_json
 from benchmarks.output.formats import terminal
 from benchmarks.output.table import Number, Table, Value
+from benchmarks.scores.statistics import FEWEST
 from benchmarks.scores.uar import Scores, score
 from benchmarks.training.curves import write_curves
 from dsnet_plugin import DSNetError
@@ -24,7 +25,7 @@ def cell_line(record: CellRecord) -> str:
     return (
         f"{record.folder}: test {story.test_speaker}, validation {story.validation_speaker}, {story.utterances.train} training "
         f"utterances, best epoch {story.best_epoch} of {len(story.curves)}, validation UAR {story.validation_uar:.2f}, "
-        f"UAR {record.own_test.uar:.2f}, {story.seconds:.0f} s"
+        f"{_test_score(record)}, {story.seconds:.0f} s"
     )
 
 
@@ -63,10 +64,31 @@ def summarise(out: Path, records: Sequence[CellRecord], say: Callable[[str], Non
 
 
 def scores_line(scores: Scores) -> str:
-    """The pooled and the fold-mean UAR as one line of text."""
+    """The pooled and the fold-mean UAR as one line of text, or why there is none."""
+    held = _classes(scores)
+    if len(held) == 1:
+        return f"no UAR: all utterances tested are {held[0]}, whose recall is {scores.uar:.2f}; a UAR takes two classes or more"
     spread = f" ± {scores.fold_std:.2f}" if not isnan(scores.fold_std) else " (one fold)"
+    return f"pooled UAR {_with_interval(scores)}, fold-mean UAR {scores.fold_uar:.2f}{spread}"
+
+
+def _classes(scores: Scores) -> list[str]:
+    """The classes that were tested."""
+    return [emotion for emotion, counts in zip(EMOTIONS, scores.confusion, strict=True) if sum(counts)]
+
+
+def _with_interval(scores: Scores) -> str:
     low, high = scores.interval
-    return f"pooled UAR {scores.uar:.2f} [{low:.2f}, {high:.2f}], fold-mean UAR {scores.fold_uar:.2f}{spread}"
+    beside = f"[{low:.2f}, {high:.2f}]" if not isnan(low) else f"(no interval: fewer than {FEWEST} utterances)"
+    return f"{scores.uar:.2f} {beside}"
+
+
+def _test_score(record: CellRecord) -> str:
+    """The UAR of a cell's test side, or what stands in its place where that is of one class."""
+    held = {digit for speaker in record.own_test.speakers.values() for digit in speaker.truth}
+    if len(held) == 1:
+        return f"recall of {EMOTIONS[int(held.pop())]} {record.own_test.uar:.2f} (one class: no UAR)"
+    return f"UAR {record.own_test.uar:.2f}"
 
 
 def comparison(scores: dict[str, Scores], costs: dict[str, Complexity | None], folds: dict[str, int]) -> Table:
@@ -87,8 +109,8 @@ def comparison(scores: dict[str, Scores], costs: dict[str, Complexity | None], f
                 f"{training_m:.2f}M / {training_g:.2f}G" if cost else None,
                 f"{inference_m:.2f}M / {inference_g:.2f}G" if cost else None,
                 str(folds[label]),
-                f"{result.uar:.2f} [{result.interval[0]:.2f}, {result.interval[1]:.2f}]",
-                Number(result.fold_uar, result.fold_std),
+                "- (one class)" if len(_classes(result)) == 1 else _with_interval(result),
+                None if len(_classes(result)) == 1 else Number(result.fold_uar, result.fold_std),
                 Number(result.accuracy),
                 Number(result.macro_f1),
             ]

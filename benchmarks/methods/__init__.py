@@ -1,23 +1,43 @@
 """The methods under comparison: one file each, all a :class:`Method` on the same encoder."""
 
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING
 
 from benchmarks.errors import RunError
-from benchmarks.methods.base import Batch, Config, Losses, Method, MethodOutput, Speakers, Step
-from benchmarks.methods.baseline import Baseline
-from benchmarks.methods.dann import DANN
-from benchmarks.methods.difl import DIFL
-from benchmarks.methods.dsc import DSC
-from benchmarks.methods.dsnet import DSNet
-from benchmarks.methods.isnet import ISNet
-from benchmarks.methods.menan import MEnAN
+from dsnet_plugin.late import late_names
+
+if TYPE_CHECKING:
+    from benchmarks.methods.base import Batch, Config, Losses, Method, MethodOutput, Speakers, Step
+    from benchmarks.methods.baseline import Baseline
+    from benchmarks.methods.dann import DANN
+    from benchmarks.methods.difl import DIFL
+    from benchmarks.methods.dsc import DSC
+    from benchmarks.methods.dsnet import DSNet
+    from benchmarks.methods.isnet import ISNet
+    from benchmarks.methods.menan import MEnAN
+    from benchmarks.methods.registry import METHODS, create_method, method_class
+else:
+    __getattr__ = late_names(
+        __name__,
+        {
+            "base": ["Batch", "Config", "Losses", "Method", "MethodOutput", "Speakers", "Step"],
+            "baseline": ["Baseline"],
+            "dann": ["DANN"],
+            "difl": ["DIFL"],
+            "dsc": ["DSC"],
+            "dsnet": ["DSNet"],
+            "isnet": ["ISNet"],
+            "menan": ["MEnAN"],
+            "registry": ["METHODS", "create_method", "method_class"],
+        },
+    )
 
 __all__ = [
     "DANN",
     "DIFL",
     "DSC",
     "METHODS",
+    "METHOD_NAMES",
     "VARIANTS",
     "Baseline",
     "Batch",
@@ -30,14 +50,15 @@ __all__ = [
     "MethodOutput",
     "Speakers",
     "Step",
+    "check_method",
     "create_method",
     "method_class",
 ]
 
-METHODS: dict[str, type[Method]] = {method.name: method for method in (Baseline, MEnAN, DSC, ISNet, DIFL, DANN, DSNet)}
-"""The methods by the name that the command line takes, in the order of Table 2."""
+METHOD_NAMES = ("baseline", "menan", "dsc", "isnet", "difl", "dann", "dsnet")
+"""The methods as the command line calls them, in the order of Table 2."""
 
-VARIANTS: dict[str, tuple[str, Config]] = {
+VARIANTS: dict[str, tuple[str, "Config"]] = {
     "baseline-equal": ("baseline", {"equal_utterances": True}),
     "dsc-gate": ("dsc", {"fusion": "gate"}),
     "dsc-multistage": ("dsc", {"fusion": "multistage"}),
@@ -50,30 +71,14 @@ VARIANTS: dict[str, tuple[str, Config]] = {
 """Further names: a method and the settings that make it another one (the ablations are Table 4's)."""
 
 
-def method_class(name: str) -> type[Method]:
-    """The class behind the name of a method or a variant.
+def check_method(name: str) -> None:
+    """Refuses what is no method or variant, without importing any.
 
     Raises:
-        RunError: an unknown name.
+        RunError: an unknown name; says which is near, or which there are.
     """
-    base, _ = VARIANTS.get(name, (name, {}))
-    if base not in METHODS:
-        known = [*METHODS, *VARIANTS]
+    known = [*METHOD_NAMES, *VARIANTS]
+    if name not in known:
         near = get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
         raise RunError(f"unknown method {name!r}; {hint}")
-    return METHODS[base]
-
-
-def create_method(name: str, encoder: Any, num_classes: int, **config: Any) -> Method:
-    """Puts a method on an encoder; ``config`` is what the method takes besides.
-
-    Raises:
-        RunError: an unknown name, or settings that the method does not take.
-    """
-    method = method_class(name)
-    _, preset = VARIANTS.get(name, (name, {}))
-    try:
-        return method(encoder, num_classes, **{**preset, **config})
-    except TypeError as error:
-        raise RunError(f"method {name} does not take these settings: {error}") from error

@@ -48,6 +48,22 @@ def write_lines(path: Path, records: Sequence[Any]) -> None:
     write_bytes(path, "".join(json.dumps(record) + "\n" for record in records).encode())
 
 
+def append_line(path: Path, record: Any) -> None:
+    """Adds a record to a file of JSON Lines, and makes file and folder where they are not there.
+
+    Raises:
+        OSError: the line cannot be written; names the file.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)  # it may have been removed meanwhile
+    try:
+        with path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(record) + "\n")
+    except OSError as error:
+        if error.filename is None:  # as of a full disk
+            error.filename = str(path)
+        raise
+
+
 def read_lines(path: Path) -> list[Any]:
     """Reads what :func:`write_lines` wrote; nothing where there is no file.
 

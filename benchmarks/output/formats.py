@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from math import isnan
 
+from benchmarks.output.printable import printable
 from benchmarks.output.table import Interval, Number, Table, Value, parts
 
 _LATEX = {
@@ -30,6 +31,7 @@ _LATEX = {
 }
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|#~])")
 _NUMBERED = re.compile(r"^Table \d+\. ")
+_FORMULA = ("=", "+", "-", "@")
 _SUBCOLUMNS = ("", " sd", " low", " high", " marks", " paper")
 
 
@@ -89,16 +91,37 @@ def escape_latex(text: str) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """The numbers in full: deviation, interval and marks in columns of their own, nothing where there is no number."""
+    """The numbers in full: deviation, interval and marks in columns of their own, nothing where there is no number.
+
+    Words that begin like a formula are those of :func:`csv_word`.
+    """
     everything = (*table.rows, *table.foot)
     spread = [_columns([row[i] for row in everything]) for i in range(len(table.header))]
     header = [f"{name}{_SUBCOLUMNS[i]}" for name, used in zip(table.header, spread, strict=True) for i in used]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
+    writer.writerow(map(csv_word, header))
     for row in everything:
         writer.writerow([_plain(value)[i] for value, used in zip(row, spread, strict=True) for i in used])
     return text.getvalue()
+
+
+def csv_word(text: str) -> str:
+    """Text as a spreadsheet shows it: what it would compute, since it begins like a formula, gets an apostrophe before it.
+
+    A number stays one.
+
+    >>> csv_word("=1+1"), csv_word("-0.5"), csv_word("mean")
+    ("'=1+1", '-0.5', 'mean')
+    """
+    text = printable(text)  # a tab or a carriage return begins a formula or a row, too
+    if not text.startswith(_FORMULA):
+        return text
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}"
+    return text
 
 
 def _aligned(header: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> str:
@@ -138,9 +161,9 @@ def _plain(value: Value) -> tuple[str, ...]:
     if isinstance(value, Interval):
         return ("", "", *_numbers(value.low, value.high), "", "")
     if not isinstance(value, Number):
-        return (value or "", "", "", "", "", "")
+        return (csv_word(value or ""), "", "", "", "", "")
     low, high = value.interval or (None, None)
-    return (*_numbers(value.value, value.sd, low, high), value.marks, *_numbers(value.paper))
+    return (*_numbers(value.value, value.sd, low, high), csv_word(value.marks), *_numbers(value.paper))
 
 
 def _numbers(*values: float | None) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """Names and messages as a terminal may have them."""
 
 from pathlib import Path
+from typing import Any
 
 
 def printable(text: str | Path) -> str:
@@ -17,3 +18,30 @@ def printable(text: str | Path) -> str:
 def printable_lines(text: str) -> str:
     """The same for text of several lines, which stay lines."""
     return "\n".join(map(printable, text.split("\n")))
+
+
+def printable_json(value: Any) -> Any:
+    r"""What ``json.loads`` gave, with all its text printable, for files that other programs open.
+
+    >>> printable_json({"label\0": ["a\x1b[2J", 1]})
+    {'label\\x00': ['a\\x1b[2J', 1]}
+    """
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, list):
+        return [printable_json(entry) for entry in value]
+    if isinstance(value, dict):
+        return {printable(key): printable_json(entry) for key, entry in value.items()}
+    return value
+
+
+def one_line(text: str, most: int = 1_000) -> str:
+    r"""The text as one line that prints; what is longer than ``most`` letters loses its middle, since remedies stand last.
+
+    >>> one_line("a\n  b\t c")
+    'a b c'
+    >>> one_line("expected " + "x" * 100 + ", give less", 30)
+    'expected xxxxxx...x, give less'
+    """
+    line = printable(" ".join(text.split()))
+    return line if len(line) <= most else f"{line[: most // 2]}...{line[len(line) - most // 2 + 3 :]}"

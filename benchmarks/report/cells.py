@@ -11,6 +11,7 @@ from benchmarks.cost.speed_record import SpeedRecord
 from benchmarks.data import EncoderSpec
 from benchmarks.errors import RunError
 from benchmarks.grid import LINES_NAME, SPEED_NAME, CellRecord, read_record
+from benchmarks.output.printable import printable, printable_json
 from benchmarks.output.typed_json import from_json, to_json
 from benchmarks.training import CorpusIdentity, TrainingSettings
 from dsnet_plugin import CheckpointError
@@ -91,7 +92,7 @@ class Runs:
 def read_runs(paths: Sequence[Path]) -> Runs:
     """Reads run folders and files of lines.
 
-    A last line that a killed writer left unfinished is passed over with a remark; of two records of one cell the later
+    Text that does not print is read in escapes, since a report is opened by many programs. A last line that a killed writer left unfinished is passed over with a remark; of two records of one cell the later
     counts. Corpora that share a name and not their utterances get their fingerprints as part of their names.
 
     Args:
@@ -133,9 +134,9 @@ def _lines(path: Path, remarks: list[str]) -> Iterator[tuple[str, Any]]:
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
-        where = f"{path}:{number}"
+        where = f"{printable(path)}:{number}"
         try:
-            yield where, json.loads(line)
+            yield where, printable_json(json.loads(line))
         except (ValueError, RecursionError) as error:
             if number < len(lines):
                 raise CheckpointError(f"{where}: damaged ({error}); mend or delete the line") from error

@@ -13,6 +13,7 @@ from sklearn.manifold import TSNE
 from benchmarks.corpora import EMOTION_COLORS, EMOTIONS
 from benchmarks.grid import SPACES_NAME
 from benchmarks.output.files import read_tensors
+from benchmarks.output.printable import printable_json
 from benchmarks.report.cells import Cell
 from benchmarks.report.picture import Picture, render
 
@@ -83,7 +84,7 @@ def spaces_figure(name: str, title: str, cell: Cell, baseline: Cell | None) -> P
 def _laid_out(cell: Cell, prefix: str) -> list[Space]:
     tensors, record = read_tensors(cell.folder / SPACES_NAME)
     emotion = np.array(EMOTIONS)[record["emotion"]]
-    speaker, split = np.array(record["speaker"]), np.array(record["split"])
+    speaker, split = np.array(printable_json(record["speaker"])), np.array(record["split"])
     if len(emotion) < FEWEST:
         return []
     names = {"h": "h", "z_er": "$z_{er}$", "z_ei": "$z_{ei}$"}

@@ -18,10 +18,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from benchmarks.corpora import Corpus, load_or_generate
-from benchmarks.data import EncoderSpec, FoldSide, SpeechData, collate, divide
+from benchmarks.data import EncoderSpec, FoldSide, FrontEnd, SpeechData, collate, divide
 from benchmarks.data.encoding import encode
 from benchmarks.data.features import extract
-from benchmarks.data.front_end import FrontEnd, front_end_of, frozen_encoder
+from benchmarks.data.front_end import front_end_of, frozen_encoder
 from benchmarks.output.environment import Environment, describe
 from benchmarks.training import TrainingSettings
 from benchmarks.training.adam import AdamStep, make_adam

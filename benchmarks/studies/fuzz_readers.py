@@ -26,7 +26,9 @@ from benchmarks.corpora import EMOTIONS, load_corpus
 from benchmarks.corpora.audio_file import read_header
 from benchmarks.data.audio import read_audio
 from benchmarks.data.features import log_mel_of
-from benchmarks.output.printable import printable
+from benchmarks.output.printable import one_line, printable
+from benchmarks.studies import fuzz_documents
+from benchmarks.studies.damage import Rng, Wrong, damage
 from dsnet_plugin import DSNetError
 
 SECONDS = 20
@@ -43,31 +45,6 @@ _FORMATS = (
     ("aiff", "AIFF", "PCM_16"),
     ("au", "AU", "FLOAT"),
 )
-_WORDS = (
-    b"",
-    b"\n",
-    b'"',
-    b"\0",
-    b"\xff\xfe",
-    b"-1",
-    b"nan",
-    b"1e999",
-    b"inf",
-    b"../../x",
-    b"\x1b[2J",
-    b"=1+1",
-    b"path",
-    b"\xe2\x80\xae",
-    b"/dev/zero",
-    b"99999999999999999999",
-    b",,,,",
-    b"a" * 5_000,
-)
-Rng = np.random.Generator
-
-
-class Wrong(Exception):
-    """A reader returned what cannot be."""
 
 
 @dataclass
@@ -78,30 +55,6 @@ class Outcome:
     """How many were read, and how many refused."""
     failures: list[str] = field(default_factory=list)
     """A line for each of the others."""
-
-
-def damage(content: bytes, rng: Rng) -> bytes:
-    """The content with one to four things done to it that disks, tools and people do."""
-    data = bytearray(content)
-    for _ in range(rng.integers(1, 5)):
-        place = int(rng.integers(len(data) + 1))
-        near = int(rng.integers(min(len(data), 64) + 1))  # headers matter most
-        kind = int(rng.integers(7))
-        if kind == 0:
-            del data[place:]
-        elif kind == 1 and data:
-            data[near % len(data)] ^= 1 << int(rng.integers(8))
-        elif kind == 2:
-            data[near : near + 4] = int(rng.choice([0, 1, 2**31 - 1, 2**31, 2**32 - 1])).to_bytes(4, "little")
-        elif kind == 3:
-            data[place:place] = _WORDS[int(rng.integers(len(_WORDS)))]
-        elif kind == 4:
-            data[place : place + 200] = rng.bytes(int(rng.integers(200)))
-        elif kind == 5:
-            data += data[near : near + 5_000]
-        else:
-            del data[near : near + int(rng.integers(1, 50))]
-    return bytes(data)
 
 
 def audio(rng: Rng, folder: Path) -> None:
@@ -158,7 +111,14 @@ def cache(rng: Rng, folder: Path) -> None:
         raise Wrong("other features from a damaged entry")
 
 
-READERS: dict[str, Callable[[Rng, Path], None]] = {"audio": audio, "manifest": manifest, "cache": cache}
+READERS: dict[str, Callable[[Rng, Path], None]] = {
+    "audio": audio,
+    "cache": cache,
+    "checkpoint": fuzz_documents.checkpoint,
+    "line": fuzz_documents.line,
+    "manifest": manifest,
+    "specification": fuzz_documents.specification,
+}
 """What is tried, by name: each makes one input, reads it, and raises :class:`Wrong` where the result cannot be."""
 
 
@@ -177,7 +137,8 @@ def fuzz(name: str, inputs: int, seed: int) -> Outcome:
                     outcome.counts["read"] += 1
                 except DSNetError as error:
                     outcome.counts["refused"] += 1
-                    printable(str(error)).encode()  # it must be possible to print it
+                    if len(one_line(str(error)).encode()) > 4_000:  # it must be possible to print it
+                        outcome.failures.append(f"{name}, input {number}: an endless line")
                 except Exception as error:
                     outcome.failures.append(f"{name}, input {number}: {type(error).__name__}: {error!s:.200}")
         finally:

@@ -20,10 +20,10 @@ from tqdm import tqdm
 
 from backbones import SAMPLE_RATE
 from benchmarks.corpora import EMOTIONS, Utterance
-from benchmarks.data import SpeechData, collate, divide, select_folds
+from benchmarks.data import FrontEnd, SpeechData, collate, divide, select_folds
 from benchmarks.data.enrolment import Enrolment, draw_enrolment
 from benchmarks.data.features import waveform_of
-from benchmarks.data.front_end import FrontEnd, frozen_encoder
+from benchmarks.data.front_end import frozen_encoder
 from benchmarks.errors import RunError
 from benchmarks.grid.corpus_data import load_data
 from benchmarks.grid.plan import PlannedCell, plan

@@ -4,10 +4,17 @@ What trains or infers stays in ``device``, ``adam``, ``fit`` and ``inference``, 
 ``curves``, since they need matplotlib.
 """
 
-from benchmarks.training.checkpoint import MODEL_NAME, STATE_NAME, ModelRecord, load_model
+from typing import TYPE_CHECKING
+
 from benchmarks.training.identity import CorpusIdentity, TrainingIdentity, check_same
 from benchmarks.training.settings import TrainingSettings, derive_seed
 from benchmarks.training.story import Epoch, TrainingStory
+from dsnet_plugin.late import late_names
+
+if TYPE_CHECKING:
+    from benchmarks.training.checkpoint import MODEL_NAME, STATE_NAME, ModelRecord, load_model
+else:
+    __getattr__ = late_names(__name__, {"checkpoint": ["MODEL_NAME", "STATE_NAME", "ModelRecord", "load_model"]})
 
 __all__ = [
     "MODEL_NAME",

@@ -23,6 +23,7 @@ MODEL_NAME = "best.safetensors"
 STATE_NAME = "state.safetensors"
 MODEL_FORMAT = 2
 STATE_FORMAT = 3
+_AN_HOUR = 360_000
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,10 @@ class ModelRecord:
 
     epoch: int | None = None
     """The number of the epoch that the validation speaker chose, from 1."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.max_frames <= _AN_HOUR:
+            raise ValueError(f"max_frames is {self.max_frames}; expected 1 to {_AN_HOUR}")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from torch import nn
 
 from dsnet_plugin.errors import ShapeError
 from dsnet_plugin.head import DisentangleHead
-from dsnet_plugin.locate import Location, block_at
+from dsnet_plugin.location import Location, block_at
 from dsnet_plugin.slot import HeadBehind, HeadSlot
 from dsnet_plugin.wrapping.blocks import Block
 from dsnet_plugin.wrapping.replace import put

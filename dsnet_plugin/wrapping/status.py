@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from dsnet_plugin.head import DisentangleHead
-from dsnet_plugin.locate import Location
+from dsnet_plugin.location import Location
 
 
 @dataclass(frozen=True)

@@ -368,3 +368,12 @@ def test_without_transformers_the_error_names_the_extra(monkeypatch):
     monkeypatch.setattr(hf_loading, "import_module", absent)
     with pytest.raises(DSNetError, match=r"pip install 'dsnet_plugin\[transformers\]'"):
         create_encoder("hf/someone/something")
+
+
+def test_bars_of_transformers_do_not_run_across_the_callers(folder, capfd):
+    from transformers.utils import logging
+
+    logging.enable_progress_bar()
+    create_encoder(f"hf/{folder('wav2vec2')}")
+    assert "Loading weights" not in capfd.readouterr().err
+    assert logging.is_progress_bar_enabled()  # the caller's own stay as they were

@@ -115,3 +115,15 @@ def test_the_plug_in_imports_torch_safetensors_and_the_standard_library_alone():
 def test_no_source_file_outgrows_an_afternoon(package):
     lengths = {str(path): len(path.read_text(encoding="utf-8").splitlines()) for path in sources(package)}
     assert {path: length for path, length in lengths.items() if length >= 320} == {}
+
+
+@pytest.mark.parametrize("package", [dsnet_plugin, backbones])
+def test_no_public_name_is_that_of_a_module_which_would_take_its_place(package):
+    modules = {path.stem for path in sources(package.__name__)} | {"wrapping"}
+    assert modules & set(package.__all__) == set()
+
+
+@pytest.mark.parametrize("package", ["dsnet_plugin", "backbones"])
+def test_a_package_is_imported_without_torch_and_each_name_when_it_is_asked_for(package):
+    code = f"import sys, {package}; print('torch' in sys.modules, hasattr({package}, 'nonsense'))"
+    assert run_without([], code).stdout == "False False\n"

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from benchmarks.grid.run import Outcome
-from benchmarks.grid.spec import presets
+from benchmarks.presets import presets
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def asked(monkeypatch):
         calls.append((arguments, options))
         return Outcome([], {}, 0)
 
-    monkeypatch.setattr("benchmarks.commands.grid_run.run_suite", run_suite)
+    monkeypatch.setattr("benchmarks.grid.run.run_suite", run_suite)
     return calls
 
 
@@ -140,6 +140,10 @@ def test_a_split_with_a_speaker_on_both_sides_is_refused(dsnet, written, two_ses
         (("--root", "small"), "--root small: expected NAME=VALUE"),
         (("--set", "=3"), "--set =3: expected NAME=VALUE"),
         (("--set", "epochs=[1"), "is not YAML"),
+        (("--set", "epochs=1", "--set", "epochs=2"), "--set epochs=... is there twice"),
+        (("--root", "a=x", "--root", "a=y"), "--root a=... is there twice"),
+        (("--set", f"epochs={'[' * 9_000}"), "nested too deeply"),
+        (("--root", "x" * 20_000), "expected NAME=VALUE"),
         (("--set", "epocs=1"), "--set 'epocs' is unknown; did you mean epochs"),
         (("--time-budget", "9"), "--time-budget 9: expected a number with s, m or h"),
         (("--executor", "slurm"), "expected one of loky, ray, dask"),
@@ -185,9 +189,9 @@ def test_a_neighbour_s_full_disk_is_one_error_and_status_2(dsnet, written, tmp_p
     monkeypatch.setattr("dsnet_plugin.serialization.os.fsync", full)
     status, _, errors = dsnet("benchmark", written(), "--out", tmp_path / "out")
     assert status == 2
-    assert errors == [
-        "dsnet: [Errno 28] No space left on device; what is finished is on disk, and the same command continues"
-    ]
+    (line,) = errors
+    assert line.startswith(f"dsnet: [Errno 28] No space left on device: '{tmp_path}/out/")
+    assert line.endswith("'; what is finished is on disk, and the same command continues")
 
 
 def test_help_names_the_presets_and_the_executors(dsnet):

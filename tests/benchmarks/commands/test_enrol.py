@@ -137,4 +137,4 @@ def test_a_speaker_of_another_checkpoint_and_a_method_that_enrols_nobody_are_ref
     assert "baseline enrols no speaker" in errors[-1]
     status, _, errors = dsnet("predict", baseline, files[0], "--same-speaker")
     assert status == 2
-    assert "takes no neutral recording and enrols no speaker" in errors[-1]
+    assert "enrols no speaker; leave --speaker and --same-speaker out" in errors[-1]

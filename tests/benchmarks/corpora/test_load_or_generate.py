@@ -12,7 +12,7 @@ def test_without_a_root_the_corpus_of_the_options_is_made_in_the_cache_and_found
     corpus = load_or_generate("synthetic", **SMALL)
     assert corpus.root.parent == tmp_path
     assert (len(corpus.speakers), len(corpus.utterances)) == (2, 16)
-    monkeypatch.setattr("benchmarks.corpora.synthetic._utterance", lambda *_: pytest.fail("made again"))
+    monkeypatch.setattr("benchmarks.corpora.synthesis.make_utterance", lambda *_: pytest.fail("made again"))
     assert load_or_generate("synthetic", **SMALL).utterances == corpus.utterances
 
 

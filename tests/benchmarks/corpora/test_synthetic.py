@@ -14,19 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import signal
 
-from benchmarks.corpora import synthetic
+from benchmarks.corpora import synthesis, synthetic
 from benchmarks.corpora.base import EMOTIONS
 from benchmarks.corpora.loading import collect
-from benchmarks.corpora.synthetic import (
-    FACTORS,
-    INFO,
-    SPREAD,
-    Speaker,
-    SyntheticSettings,
-    default_root,
-    generate,
-    synthesize,
-)
+from benchmarks.corpora.synthesis import FACTORS, SPREAD, Speaker, speaker_factors, synthesize
+from benchmarks.corpora.synthetic import INFO, SyntheticSettings, default_root, generate
 from benchmarks.errors import CorpusError
 
 SMALL = SyntheticSettings(speakers=4, utterances=16, correlation=0.0, seconds=0.8, seed=3)
@@ -165,7 +157,7 @@ def test_every_speaker_has_all_utterances_and_two_of_each_class(utterances, corr
 
 def test_favourites_rotate_and_each_is_of_women_and_of_men():
     settings = SyntheticSettings(speakers=8, correlation=0.9)
-    favourites = {(max(c := settings.counts(i), key=c.get), synthetic.speaker_factors(0, i).sex) for i in range(8)}
+    favourites = {(max(c := settings.counts(i), key=c.get), speaker_factors(0, i).sex) for i in range(8)}
     assert len(favourites) == 8
 
 
@@ -185,9 +177,9 @@ def test_another_seed_gives_other_speakers_and_other_sounds(small, tmp_path):
 
 
 def test_the_seed_draws_the_speakers_and_beside_them_the_utterances(monkeypatch):
-    assert synthetic.speaker_factors(3, 0) != synthetic.speaker_factors(4, 0)
-    monkeypatch.setattr(synthetic, "speaker_factors", lambda *_: SPEAKER)
-    one, other = (synthetic._utterance(replace(TINY, seed=seed), 0, "sad", 0) for seed in (3, 4))
+    assert speaker_factors(3, 0) != speaker_factors(4, 0)
+    monkeypatch.setattr(synthesis, "speaker_factors", lambda *_: SPEAKER)
+    one, other = (synthesis.make_utterance(seed, TINY.seconds, 0, "sad", 0) for seed in (3, 4))
     assert len(one) != len(other)
 
 
@@ -207,7 +199,7 @@ def test_no_two_utterances_are_alike(small):
 def test_an_existing_corpus_of_the_same_settings_is_left_as_it_is(tmp_path, monkeypatch):
     generate(tmp_path / "corpus", TINY)
     before = contents(tmp_path / "corpus")
-    monkeypatch.setattr(synthetic, "synthesize", lambda *_: pytest.fail("generated again"))
+    monkeypatch.setattr(synthesis, "synthesize", lambda *_: pytest.fail("generated again"))
     generate(tmp_path / "corpus", TINY)
     assert contents(tmp_path / "corpus") == before
 
@@ -355,9 +347,7 @@ def test_the_known_counts_are_those_of_the_default_settings():
 def test_the_description_holds_the_true_factors(small):
     truth = json.loads((small / "synthetic.json").read_text())
     assert truth["settings"].items() >= {"version": synthetic._VERSION, "seed": 3, "correlation": 0.0}.items()
-    assert Speaker(**{k: v for k, v in truth["speakers"]["spk02"].items() if k != "counts"}) == (
-        synthetic.speaker_factors(3, 2)
-    )
+    assert Speaker(**{k: v for k, v in truth["speakers"]["spk02"].items() if k != "counts"}) == (speaker_factors(3, 2))
     assert {emotion: type(NEUTRAL)(**factors) for emotion, factors in truth["emotions"].items()} == FACTORS
 
 

@@ -163,6 +163,14 @@ def test_what_ffmpeg_refuses_is_one_line_in_its_words(tmp_path, monkeypatch):
         read_audio(tmp_path / "a.m4a")
 
 
+def test_an_ffmpeg_that_gives_nothing_is_ended_by_the_clock(tmp_path, monkeypatch):
+    (tmp_path / "a.m4a").write_bytes(b"nonsense")
+    monkeypatch.setenv("PATH", ffmpeg(tmp_path / "bin", "import time\ntime.sleep(10_000)"))
+    monkeypatch.setattr("benchmarks.data.audio._PATIENCE", 0.2)
+    with pytest.raises(AudioError, match=r"a\.m4a: ffmpeg gave nothing for 0\.2 s; convert the file to WAV"):
+        read_audio(tmp_path / "a.m4a")
+
+
 def test_a_failure_of_any_kind_is_that_file_s_line(tmp_path, monkeypatch):
     def fail(*_, **__):
         raise MemoryError("no memory")

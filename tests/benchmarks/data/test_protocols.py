@@ -133,10 +133,8 @@ def test_an_utterance_without_a_session_is_refused_with_its_key():
 def test_protocols_are_found_by_name():
     folds = {name: len(divide(IEMOCAP, name)) for name in ("loso", "session", "groups-4", "groups-10")}
     assert folds == {"loso": 10, "session": 5, "groups-4": 4, "groups-10": 10}
-    assert [divide(IEMOCAP, "groups-4"), divide(IEMOCAP, "loso")] == [
-        leave_one_group_out(IEMOCAP, 4),
-        leave_one_speaker_out(IEMOCAP),
-    ]
+    assert divide(IEMOCAP, "groups-4") == leave_one_group_out(IEMOCAP, 4)
+    assert list(divide(IEMOCAP, "loso")) == list(leave_one_speaker_out(IEMOCAP))
     assert describe_protocol("groups-4") == "leave one of 4 speaker groups out"
 
 
@@ -160,7 +158,7 @@ def test_two_speakers_are_too_few_to_leave_one_out():
 
 def test_folds_are_chosen_by_number_in_order():
     folds = leave_one_speaker_out(IEMOCAP)
-    assert select_folds(folds, "all") == folds
+    assert select_folds(folds, "all") == list(folds)
     assert [fold.number for fold in select_folds(folds, "3,0")] == [0, 3]
 
 
@@ -168,3 +166,39 @@ def test_folds_are_chosen_by_number_in_order():
 def test_a_fold_that_is_not_there_is_refused_with_the_range(wanted):
     with pytest.raises(SplitError, match="numbers from 0 to 9"):
         select_folds(leave_one_speaker_out(IEMOCAP), wanted)
+
+
+def test_one_fold_of_many_speakers_is_made_without_the_others(monkeypatch):
+    made = []
+    monkeypatch.setattr("benchmarks.data.protocols.check_disjoint", lambda fold, _: made.append(fold.number))
+    folds = leave_one_speaker_out(plain(*(f"{number:04d}" for number in range(2_000))))
+    assert (len(folds), made) == (2_000, [])
+    (fold,) = select_folds(folds, "7")
+    assert (fold.test_speaker, fold.validation_speaker, len(fold.train), made) == ("0007", "0008", 1_998, [7])
+    assert [fold.number for fold in folds[5:7]] == [5, 6]
+    assert folds[-1].validation_speaker == "0000"
+
+
+def test_all_of_thousands_of_folds_are_refused_with_the_option_that_chooses():
+    folds = leave_one_speaker_out(plain(*map(str, range(2_000))))
+    with pytest.raises(SplitError, match=r"2,000 folds, each a training: choose some with --folds, such as 0,1,2"):
+        select_folds(folds, "all")
+
+
+def test_a_speaker_of_two_sessions_or_of_a_crowded_one_has_no_partner():
+    spoken = [
+        ("a", "1"),
+        ("b", "1"),
+        ("c", "2"),
+        ("d", "2"),
+        ("e", "2"),
+        ("f", "3"),
+        ("f", "4"),
+        ("g", "4"),
+        ("h", None),
+    ]
+    utterances = [
+        Utterance(f"{i}", Path(), speaker, "sad", session=session) for i, (speaker, session) in enumerate(spoken)
+    ]
+    validation = {fold.test_speaker: fold.validation_speaker for fold in leave_one_speaker_out(utterances)}
+    assert validation == {"a": "b", "b": "a", "c": "d", "d": "e", "e": "f", "f": "g", "g": "f", "h": "a"}

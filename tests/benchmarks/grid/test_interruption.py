@@ -188,7 +188,9 @@ def test_a_disk_that_is_full_in_the_middle_of_a_file_leaves_no_half_of_one(dsnet
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert status == 2
-    assert errors == ["dsnet: [Errno 27] File too large; what is finished is on disk, and the same command continues"]
+    (line,) = errors
+    assert line.startswith(f"dsnet: [Errno 27] File too large: '{out / CELLS[2]}/")
+    assert line.endswith("'; what is finished is on disk, and the same command continues")
     assert [path.name for path in (out / CELLS[2]).iterdir()] == ["lock"]
     assert read_lines(out) == [line for line in read_lines(whole) if line["folder"] != CELLS[2]]
     run_suite(read_spec(str(spec), {}), out)

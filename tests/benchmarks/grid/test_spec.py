@@ -7,8 +7,9 @@ from benchmarks.corpora.synthetic import SyntheticSettings, generate
 from benchmarks.data import PAPERS_CNN, EncoderSpec
 from benchmarks.errors import RunError
 from benchmarks.grid.plan import plan
-from benchmarks.grid.spec import CorpusSpec, presets, read_spec
+from benchmarks.grid.spec import CorpusSpec, one_corpus, read_spec
 from benchmarks.methods import METHODS
+from benchmarks.presets import presets
 from tests.backbones.tiny_speech_models import save_tiny
 
 NEEDS_CORPORA = ("cpu", "cross")
@@ -171,6 +172,12 @@ def test_every_preset_plans_its_cells(name, stand_ins, tmp_path):
     # Weights of other encoders are not here, and quick's own corpora would take time to make.
     changes = {
         "backbones": {"encoders": "cnn"},
+        "enrolled": {
+            "corpora": "synthetic,manifest",
+            "sources": "synthetic",
+            "encoders": f"hf/{save_tiny(tmp_path / 'other', 'whisper')}",
+            "protocol": "groups-3",
+        },
         "frozen": {"encoders": f"hf/{save_tiny(tmp_path, 'whisper')}", "protocol": "groups-3"},
         "quick": {"corpora": "synthetic,manifest"},
     }
@@ -209,3 +216,10 @@ def test_an_encoder_has_options_of_its_own_or_those_of_the_specification(written
     for wrong in ({"name": 3}, {"options": {}}, {"name": "cnn", "label": "x"}, 7):
         with pytest.raises(RunError, match="expected a name, or a mapping of name and options"):
             read_spec(written({"methods": ["dsnet"], "encoders": [wrong]}), {})
+
+
+def test_the_home_of_nobody_is_a_folder_that_is_not_there(written):
+    (grid,) = read_spec(written({"methods": ["baseline"], "corpora": {"nemo": {"root": "~nobody-of-this-name/x"}}}), {})
+    assert grid.corpora[0].root == Path.cwd() / "~nobody-of-this-name/x"
+    nobody = CorpusSpec("nemo", "nemo", Path("~nobody-of-this-name/x"))
+    assert one_corpus(nobody, ["baseline"]).corpora == grid.corpora

@@ -124,3 +124,23 @@ def test_the_caption_says_where_and_the_label_is_the_name():
 def test_the_caption_leaves_the_number_to_latex():
     assert r"\caption{The methods.}" in latex(Table(["a"], [], title="Table 2. The methods"))
     assert r"\caption{The tests behind Table 2.}" in latex(Table(["a"], [], title="The tests behind Table 2"))
+
+
+@pytest.mark.parametrize("word", ["=1+1", "+cmd", "-x", "@SUM(A1)", "=HYPERLINK(0)", "-", "--1"])
+def test_a_spreadsheet_computes_nothing_of_a_word_in_a_csv_file(word):
+    table = Table([word, "UAR"], [[word, Number(-5.5, 0.7, (-7.0, 60.3), word)]], [[word, Number(25.0)]])
+    text = to_csv(table)
+    for row in csv.reader(io.StringIO(text)):
+        assert row[0] == f"'{word}"
+    (first, _) = read(text)
+    assert first["UAR marks"] == f"'{word}"
+    assert (first["UAR"], first["UAR low"]) == ("-5.5", "-7.0")
+
+
+@pytest.mark.parametrize("word", ["-5.5", "+1e3", "-inf", "fold 1", "a=b", "", "\\t=1"])
+def test_numbers_and_other_words_stay_as_they_are_in_a_csv_file(word):
+    assert list(csv.reader(io.StringIO(to_csv(Table(["x", "y"], [[word, "z"]])))))[1] == [word, "z"]
+
+
+def test_what_does_not_print_is_escaped_in_a_csv_file():
+    assert list(csv.reader(io.StringIO(to_csv(Table(["x\r=1"], [["\t=1\n"]]))))) == [["x\\r=1"], ["\\t=1\\n"]]

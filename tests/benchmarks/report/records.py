@@ -22,6 +22,7 @@ SETTINGS = {
     "max_frames": 300,
     "precision": "fp32",
     "missing_neutral": "error",
+    "enrol": 0,
     "seed": 0,
     "compile": False,
 }

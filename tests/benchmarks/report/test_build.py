@@ -193,3 +193,26 @@ def test_a_real_run_is_reported(small_data, tmp_path):
         truth, predicted = ([d for one in said for s in one.values() for d in s[k]] for k in ("truth", "predicted"))
         assert float(found[method]["small"]) == pytest.approx(100 * recall_score(truth, predicted, average="macro"))
     assert (page.parent / "figures/figure-3-small.png").is_file()
+
+
+def test_names_that_do_not_print_or_compute_are_harmless_in_every_file(tmp_path):
+    odd = "=a\x1b[2J\x00\x07\u202e\ud800"
+    corpus = Corpus(odd, speakers=3)
+    lines = [*grid(("baseline",), corpus, seeds=[0]), *grid(("dsnet",), corpus, seeds=[0], label=odd)]
+    for number, line in enumerate(lines):
+        line["folder"] = f"{number}"
+    run = write_run(tmp_path / "run", lines)
+    write_spaces(run, next(line for line in lines if line["label"] == odd), corpus)
+    folder = write_report([run], say=lambda _: None).parent
+    names = written(folder)
+    assert {name.rpartition(".")[2] for name in names} == {"html", "md", "tex", "csv", "png", "svg"}
+    assert any("spaces" in name or "figure-3" in name for name in names)
+    for name in names:
+        if not name.endswith(".png"):
+            text = (folder / name).read_text(encoding="utf-8")
+            assert {letter for letter in text if not letter.isprintable()} <= {"\n"}, name
+        if name.endswith(".svg"):
+            ElementTree.fromstring(text)
+        if name.endswith(".csv"):
+            assert all(not word.startswith("=") for row in csv.reader(io.StringIO(text)) for word in row)
+    assert "'=a" in "".join((folder / name).read_text() for name in names if name.endswith(".csv"))

@@ -1,6 +1,7 @@
 import pytest
 
-from benchmarks.studies.fuzz_readers import READERS, Wrong, fuzz
+from benchmarks.studies.damage import Wrong
+from benchmarks.studies.fuzz_readers import READERS, fuzz
 
 
 @pytest.mark.parametrize("name", READERS)

@@ -20,8 +20,8 @@ from dsnet_plugin.digests import digests_without
 from dsnet_plugin.enrolment import Enrolling, speaker_rows
 from dsnet_plugin.errors import WrapError
 from dsnet_plugin.head import DisentangleHead
-from dsnet_plugin.locate import BY_TREE, Location, confirm, locate
-from dsnet_plugin.neutral_pass import keep_statistics, neutral_pass
+from dsnet_plugin.location import BY_TREE, Location, confirm, locate
+from dsnet_plugin.reference_pass import keep_statistics, neutral_pass
 from dsnet_plugin.slot import Call, Features, HeadSlot, Objective, Referred, StrippedHead, ask
 from dsnet_plugin.stripped import record_head
 from dsnet_plugin.task import Criterion, criterion_of
