@@ -96,7 +96,7 @@ class WrappedModel(Enrolling, nn.Module):
             neutral_index: see :meth:`DisentangleHead.forward`.
             neutral_mask: see :meth:`DisentangleHead.forward`.
             neutral_features: features of the neutral utterances, in place of ``neutral``, shape (N or K, D).
-            enrolled: in eval mode, and in place of ``neutral``, a :class:`Speaker` whom :meth:`enrol` gave, or one a row.
+            enrolled: in eval mode, and in place of ``neutral``, a :class:`~dsnet_plugin.enrolment.Speaker` whom ``enrol`` gave, or one a row.
             return_objective: gives a pair, the model's own output and the head's :class:`DisentangleOutput`, with labels or
                 without. For a loop that computes the task's loss itself, ``criterion(output, y) + objective.loss``; and
                 where a model has other outputs, or the single losses, z_er and z_ei are wanted.
