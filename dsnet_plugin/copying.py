@@ -42,9 +42,9 @@ def by_value(model: nn.Module) -> dict[int, Any]:
     return memo
 
 
-def _without_fsdp(state: Mapping[str, Any]) -> dict[str, Any]:
+def _without_fsdp(state: Mapping[str, object]) -> dict[str, object]:
     """A module's attributes without those, and without the hooks, that ``fully_shard`` added."""
-    kept = {}
+    kept: dict[str, object] = {}
     for name, value in state.items():
         if name.startswith(("__composable_api", "_is_fsdp", "_fsdp")):
             continue

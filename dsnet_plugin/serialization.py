@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -100,25 +100,25 @@ def load_pretrained(folder: str | Path, model: nn.Module | None = None, criterio
         True
     """
     record, tensors = _read(Path(folder))
-    if criterion is None and record.get("criterion") is not None:
-        criterion = LeftBehind(str(record["criterion"]))
-    head = DisentangleHead(record["in_features"], record["num_classes"], record["config"], criterion)
-    source, place = str(Path(folder) / WEIGHTS_NAME), record.get("model")
-    if (model is None) != (place is None):
-        what = "a wrapped model: give the model to put it in" if place else "a head alone: load it without a model"
-        raise CheckpointError(f"{folder} holds {what}, load_pretrained(folder{', model' if place else ''})")
-    if model is None or place is None:
+    if criterion is None and record.criterion is not None:
+        criterion = LeftBehind(record.criterion)
+    head = DisentangleHead(record.in_features, record.num_classes, record.config, criterion)
+    source, saved = str(Path(folder) / WEIGHTS_NAME), record.model
+    if (model is None) != (saved is None):
+        what = "a wrapped model: give the model to put it in" if saved else "a head alone: load it without a model"
+        raise CheckpointError(f"{folder} holds {what}, load_pretrained(folder{', model' if saved else ''})")
+    if model is None or saved is None:
         load_tensors(head, _with_criterion(head, tensors), source)
         return head.to(tensors["p_er.projection.weight"].dtype).eval()
     if any(isinstance(module, HeadSlot) for module in model.modules()):
         raise WrapError(f"this {type(model).__name__} is wrapped already: give the model that unwrap() gives back")
-    wrapped = attach(model, head, place["location"])
+    wrapped = attach(model, head, saved.location)
     try:
-        state, base = wrapped.state_dict(), place["base"]
+        state, base = wrapped.state_dict(), saved.base
         fits = {name for name, (gap, _) in base.items() if name in state and state[name].shape == gap.shape}
         gaps = {name: gap for name, (gap, _) in base.items() if name not in fits}
         tensors = _with_criterion(wrapped, tensors | gaps | {name: state[name] for name in fits})
-        source = f"{source}, of a {place['class']} and given a {type(model).__name__},"
+        source = f"{source}, of a {saved.class_name} and given a {type(model).__name__},"
         check_tensors(wrapped, tensors, source)
         if others := [name for name in sorted(fits) if not agrees(state[name], base[name][1])]:
             raise CheckpointError(
@@ -132,25 +132,62 @@ def load_pretrained(folder: str | Path, model: nn.Module | None = None, criterio
     return wrapped.eval()
 
 
-def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The record, checked, with its location as an object; and the tensors."""
+@dataclass(frozen=True)
+class _SavedModel:
+    """What a record says of the model that a head was trained in."""
+
+    class_name: str
+    """The name of the model's class."""
+
+    location: Location
+    """Where the head stood."""
+
+    base: dict[str, tuple[Tensor, dict[str, str]]]
+    """For each parameter that was left to the model a tensor of its shape without content, and its digests by dtype."""
+
+
+@dataclass(frozen=True)
+class _Record:
+    """What ``dsnet_config.json`` holds, checked."""
+
+    in_features: int
+    """D, the width of the head."""
+
+    num_classes: int
+    """The number of classes, or of outputs with a criterion."""
+
+    config: DisentangleConfig
+    """The head's settings."""
+
+    criterion: str | None
+    """The name of the task's loss; None for cross-entropy."""
+
+    model: _SavedModel | None
+    """The model around the head; None for a head alone."""
+
+
+def _read(folder: Path) -> tuple[_Record, dict[str, Tensor]]:
+    """The record and the tensors in a folder."""
     path, weights_path = folder / CONFIG_NAME, folder / WEIGHTS_NAME
     for file in (path, weights_path):
         if not file.is_file():
             raise CheckpointError(f"no {file.name} in {folder}: expected a folder that save_pretrained wrote")
+    model = None
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        widths, config = [record["in_features"], record["num_classes"]], json.dumps(record["config"])
-        if (place := record.get("model")) is not None:
+        written = json.loads(path.read_text(encoding="utf-8"))
+        widths, config = [written["in_features"], written["num_classes"]], json.dumps(written["config"])
+        criterion = written.get("criterion")
+        if (place := written.get("model")) is not None:
             names = tuple(map(str, place["names"]))
             location = Location(names, widths[0], place["num_classes"], place["behind"])
             base = {name: _checked(of["shape"], of["digests"]) for name, of in place["base"].items()}
-            record["model"] = {"class": place["class"], "location": location, "base": base}
+            model = _SavedModel(place["class"], location, base)
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise CheckpointError(f"{path} is not a head's record ({error!r}): save the head again") from error
     if not all(type(width) is int and 0 < width < 2**20 for width in widths):
         raise CheckpointError(f"{path} has the widths {widths}; expected whole numbers: save the head again")
-    record["config"] = DisentangleConfig.from_json(config)
+    settings = DisentangleConfig.from_json(config)
+    record = _Record(*widths, settings, None if criterion is None else str(criterion), model)
     try:
         return record, load(weights_path.read_bytes())
     except SafetensorError as error:
