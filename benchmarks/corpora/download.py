@@ -85,9 +85,9 @@ def _ask(session: Session, url: str, begin: int) -> Response:
     ranges = {"Range": f"bytes={begin}-"} if begin else {}
     try:
         response = session.get(url, headers=ranges, stream=True, timeout=_TIMEOUT)
-        given = response.headers.get("Content-Range", "")
+        content_range = response.headers.get("Content-Range", "")
         # 416: the file has no more bytes than the part, so the part is of another file.
-        if response.status_code in (206, 416) and not given.startswith(f"bytes {begin}-"):
+        if response.status_code in (206, 416) and not content_range.startswith(f"bytes {begin}-"):
             response.close()
             response = session.get(url, stream=True, timeout=_TIMEOUT)
     except RequestException as error:

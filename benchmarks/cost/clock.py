@@ -54,11 +54,11 @@ def in_turn(measures: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, l
 
     Every other round goes backwards. One more round comes first and does not count: it warms up.
     """
-    found: dict[str, list[T]] = {name: [] for name in measures}
+    measured: dict[str, list[T]] = {name: [] for name in measures}
     for number in range(rounds + 1):
         for name in list(measures)[:: 1 if number % 2 else -1]:
-            found[name].append(measures[name]())
-    return {name: own[1:] for name, own in found.items()}
+            measured[name].append(measures[name]())
+    return {name: results[1:] for name, results in measured.items()}
 
 
 def median_ratio(ones: Sequence[float], others: Sequence[float]) -> float:

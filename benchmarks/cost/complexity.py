@@ -91,16 +91,16 @@ def measure(
 def counts_table(counts: Sequence[Complexity], beside_paper: bool = True) -> str:
     """Table 3: what was counted, and in brackets what the paper prints, of its CNN and four methods."""
     rows = []
-    for found in counts:
+    for count in counts:
         row = [
-            f"{found.training_parameters:,}",
-            f"{found.training_macs / 1e9:.4f}G",
-            f"{found.inference_parameters:,}",
-            f"{found.inference_macs / 1e9:.4f}G",
+            f"{count.training_parameters:,}",
+            f"{count.training_macs / 1e9:.4f}G",
+            f"{count.inference_parameters:,}",
+            f"{count.inference_macs / 1e9:.4f}G",
         ]
-        if beside_paper and (printed := PAPER_TABLE_3.get(found.method)):
-            row = [f"{own} ({paper:.2f}{unit})" for own, paper, unit in zip(row, printed, "MGMG", strict=True)]
-        rows.append([found.method, *row])
+        if beside_paper and (printed := PAPER_TABLE_3.get(count.method)):
+            row = [f"{counted} ({paper:.2f}{unit})" for counted, paper, unit in zip(row, printed, "MGMG", strict=True)]
+        rows.append([count.method, *row])
     header = ["method", "training params", "training MACs", "inference params", "inference MACs"]
     return terminal(Table(header, rows))
 
@@ -148,9 +148,9 @@ def _rows(method: Method, rows: int, max_frames: int, with_neutral: bool) -> Bat
         speakers = Speakers(names, neutral * rows, lambda: torch.zeros(len(names), 1), "error", seed=0)
         references = method.pairing(speakers)
         assert references is not None
-        found = references.batch([row * len(neutral) for row in range(rows)])
-        batch["neutral"] = _silence(method, len(found.references), max_frames)
-        batch |= {"neutral_index": found.neutral_index, "neutral_mask": found.neutral_mask}
+        chosen = references.batch([row * len(neutral) for row in range(rows)])
+        batch["neutral"] = _silence(method, len(chosen.references), max_frames)
+        batch |= {"neutral_index": chosen.neutral_index, "neutral_mask": chosen.neutral_mask}
     return batch
 
 

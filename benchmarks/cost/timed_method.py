@@ -125,7 +125,7 @@ class TimedMethod:
     def inference_peak(self) -> int:
         """Bytes at the peak of a batch's inference: the weights that inference needs, the batch, what comes and goes."""
         modules = self.method.inference_modules()
-        held = [self.utterances, [[list(own.parameters()), list(own.buffers())] for own in modules]]
+        held = [self.utterances, [[list(module.parameters()), list(module.buffers())] for module in modules]]
         return size(_tensors(held)) + growth(lambda: self.infer(self.utterances), self.clock.device)
 
     def _marked(self, batch: Batch, step: Step) -> Losses:

@@ -105,17 +105,17 @@ def _tsne(features: NDArray[np.float32]) -> Any:
 def _scatter(axis: Any, space: Space, groups: NDArray[np.str_], colors: Mapping[str, Any]) -> None:
     """Each utterance small and faint, the centre of each speaker's utterances of each emotion large and opaque."""
     for split, marker in MARKERS.items():
-        own = space.split == split
-        faint = [colors[group] for group in groups[own].tolist()]
-        axis.scatter(*space.points[own].T, c=faint, marker=marker, s=12, alpha=0.35, linewidths=0, rasterized=True)
+        in_split = space.split == split
+        faint = [colors[group] for group in groups[in_split].tolist()]
+        axis.scatter(*space.points[in_split].T, c=faint, marker=marker, s=12, alpha=0.35, linewidths=0, rasterized=True)
     for speaker in np.unique(space.speaker):
         for emotion in np.unique(space.emotion):
-            own = (space.speaker == speaker) & (space.emotion == emotion)
-            if own.any():
+            group = (space.speaker == speaker) & (space.emotion == emotion)
+            if group.any():
                 axis.scatter(
-                    *space.points[own].mean(0),
-                    color=colors[groups[own][0]],
-                    marker=MARKERS[space.split[own][0]],
+                    *space.points[group].mean(0),
+                    color=colors[groups[group][0]],
+                    marker=MARKERS[space.split[group][0]],
                     s=90,
                     edgecolors="black",
                     linewidths=0.8,

@@ -81,11 +81,11 @@ class Predictions:
         """
         if not replicas:
             raise RunError("no predictions; expected the record of at least one replica")
-        found = [cls._from_record(record) for record in replicas]
-        for other in found[1:]:
-            check_aligned(found[0], other)
-        predicted = np.concatenate([replica.predicted for replica in found])
-        return cls(found[0].truth, predicted, found[0].speaker, found[0].sex)
+        parts = [cls._from_record(record) for record in replicas]
+        for part in parts[1:]:
+            check_aligned(parts[0], part)
+        predicted = np.concatenate([replica.predicted for replica in parts])
+        return cls(parts[0].truth, predicted, parts[0].speaker, parts[0].sex)
 
     @classmethod
     def _from_record(cls, record: Mapping[str, SpeakerRecord]) -> "Predictions":

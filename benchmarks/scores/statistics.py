@@ -99,7 +99,7 @@ def paired_permutation(
     shares = shares[shares != 0]
     if len(shares) < 2:  # one share is as large with either sign
         return 1.0
-    found = permutation_test(
+    test = permutation_test(
         (shares,),
         np.sum,
         permutation_type="samples",
@@ -108,7 +108,7 @@ def paired_permutation(
         batch=max(1, _AT_ONCE // len(shares)),
         rng=np.random.default_rng(seed),
     )
-    return float(found.pvalue)
+    return float(test.pvalue)
 
 
 def holm(p_values: ArrayLike) -> Floats:
@@ -181,8 +181,8 @@ def compare(
 
     by_reference = {other: against(other) for other in {baseline, best}}
     return [
-        Comparison(name, found, by_reference[baseline].get(name), by_reference[best].get(name))
-        for name, found in uars.items()
+        Comparison(name, uar, by_reference[baseline].get(name), by_reference[best].get(name))
+        for name, uar in uars.items()
     ]
 
 
@@ -217,7 +217,7 @@ def _uar(tallies: Floats) -> Floats:
 def _interval(tallies: Floats, seed: int) -> tuple[float, float]:
     if len(tallies) < FEWEST:
         return float("nan"), float("nan")
-    found = bootstrap(
+    interval = bootstrap(
         (np.arange(len(tallies)),),
         lambda drawn, axis: _uar(tallies[drawn].sum(axis - 2)),  # a unit's tally adds two axes behind the drawn one
         vectorized=True,
@@ -227,4 +227,4 @@ def _interval(tallies: Floats, seed: int) -> tuple[float, float]:
         batch=max(1, _AT_ONCE // tallies.size),
         rng=np.random.default_rng(seed),
     ).confidence_interval
-    return float(found.low), float(found.high)
+    return float(interval.low), float(interval.high)

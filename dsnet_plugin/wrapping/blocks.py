@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from dsnet_plugin.wrapping.dry_run import untouched
-from dsnet_plugin.wrapping.trace import Call, Trace, storage, trace
+from dsnet_plugin.wrapping.trace import ModuleCall, Trace, storage, trace
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
 NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
@@ -72,14 +72,14 @@ def run_alone(module: nn.Module) -> Block | str:
     return failures[0]
 
 
-def examine(seen: Trace, call: Call) -> Block | str:
+def examine(seen: Trace, call: ModuleCall) -> Block | str:
     """What a block is, told by one of its calls; or why no head can stand in for it."""
-    given, scores = [*call.args, *call.kwargs.values()], call.output
+    arguments, scores = [*call.args, *call.kwargs.values()], call.output
     if not isinstance(scores, Tensor):
         return f"gives a {type(scores).__name__} and not its scores alone"
-    if len(given) != 1 or call.kwargs or not isinstance(given[0], Tensor):
-        return f"takes {len(given)} arguments and not one row of features an utterance alone"
-    h = given[0]
+    if len(arguments) != 1 or call.kwargs or not isinstance(arguments[0], Tensor):
+        return f"takes {len(arguments)} arguments and not one row of features an utterance alone"
+    h = arguments[0]
     first = next((c.module for c in [call, *seen.inside(call)] if isinstance(c.module, LAYERS)), None)
     if first is None:
         return "does not call a linear or convolution layer of its own"
@@ -112,16 +112,16 @@ def _keeps_axes(module: nn.Module, h: Tensor, scores: Tensor) -> bool:
     return not any(isinstance(part, nn.Flatten) for part in module.modules())
 
 
-def _before(seen: Trace, call: Call, scores: Tensor, h: Tensor) -> Iterator[tuple[int, int | None]]:
+def _before(seen: Trace, call: ModuleCall, scores: Tensor, h: Tensor) -> Iterator[tuple[int, int | None]]:
     """What the block's scores come from besides what it is given: other tensors of the model or of before its call."""
-    own = {storage(value) for value in (*call.module.parameters(), *call.module.buffers())}
+    weights = {storage(value) for value in (*call.module.parameters(), *call.module.buffers())}
     todo, done = [(storage(scores), call.end)], set()
     while todo:
         key, time = todo.pop()
         inside = [op for op in seen.writes.get(key, ()) if call.start <= op < time]
         if key == storage(h) or not inside:
             known = key in seen.inputs or key in seen.parameters or key in seen.buffers or key in seen.writes
-            if key not in own and known:
+            if key not in weights and known:
                 yield key, None
         for op in inside:
             if (key, op) not in done:
@@ -129,7 +129,7 @@ def _before(seen: Trace, call: Call, scores: Tensor, h: Tensor) -> Iterator[tupl
                 todo.extend((read, op) for read in seen.reads[op])
 
 
-def _tail(seen: Trace, call: Call) -> tuple[nn.Module, ...] | str:
+def _tail(seen: Trace, call: ModuleCall) -> tuple[nn.Module, ...] | str:
     """The modules behind a block's last layer; or that something without a name lies there."""
     inner = [call, *seen.inside(call)]
     last = max((c for c in inner if isinstance(c.module, LAYERS)), key=lambda c: c.order, default=None)
@@ -159,7 +159,7 @@ def _tail(seen: Trace, call: Call) -> tuple[nn.Module, ...] | str:
     return ()
 
 
-def learns_last(seen: Trace, call: Call) -> bool:
+def learns_last(seen: Trace, call: ModuleCall) -> bool:
     """Whether the last thing that learns in a call is a layer, and not a normalisation, whose output is features."""
     calls = [c for c in [call, *seen.inside(call)] if any(True for _ in _learners(c.module))]
     whole = [c for c in calls if isinstance(c.module, LAYERS) or not any(c.holds(other) for other in calls)]

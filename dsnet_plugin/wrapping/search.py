@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from dsnet_plugin.errors import HeadNotFoundError
 from dsnet_plugin.wrapping.blocks import Block, examine, is_block, layers_of, learns_last, run_alone
-from dsnet_plugin.wrapping.trace import Call, Trace, tensors
+from dsnet_plugin.wrapping.trace import ModuleCall, Trace, tensors
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,11 @@ class Place:
 class _Output:
     """One of a model's outputs: the calls whose result it is, the outermost first, and why some are no place for a head."""
 
-    calls: list[Call]
-    places: list[tuple[Call, Block]]
+    calls: list[ModuleCall]
+    places: list[tuple[ModuleCall, Block]]
     refused: dict[str, str]
 
-    def chosen(self, seen: Trace) -> tuple[Call, Block]:
+    def chosen(self, seen: Trace) -> tuple[ModuleCall, Block]:
         """The outermost block that leaves the model something that learns in front of it."""
         learned = [place for place in self.places if seen.has_parameters(place[0].args[0], place[0].start)]
         return (learned or self.places)[0]
@@ -82,7 +82,7 @@ def _outputs(seen: Trace, standing: tuple[nn.Module, Block] | None) -> list[_Out
     results = [value for value in tensors(seen.output) if value.is_floating_point() and value.dim()]
     here, what_was = standing or (None, None)
     hidden = set(here.modules()) - {here} if here is not None else set()
-    found: list[_Output] = []
+    outputs: list[_Output] = []
     for call in seen.calls[1:]:
         if call.module in hidden or not isinstance(call.output, Tensor) or not is_block(call.module):
             continue
@@ -90,10 +90,10 @@ def _outputs(seen: Trace, standing: tuple[nn.Module, Block] | None) -> list[_Out
             continue
         if not learns_last(seen, call):
             continue  # features, such as a normalisation gives, and no logits
-        outer = next((output for output in found if any(c.holds(call) for c in output.calls)), None)
+        outer = next((output for output in outputs if any(c.holds(call) for c in output.calls)), None)
         if outer is None:
             outer = _Output([], [], {})
-            found.append(outer)
+            outputs.append(outer)
         outer.calls.append(call)
         block = what_was if what_was is not None and call.module is here else examine(seen, call)
         if sum(other.module is call.module for other in seen.calls) > 1:
@@ -108,7 +108,7 @@ def _outputs(seen: Trace, standing: tuple[nn.Module, Block] | None) -> list[_Out
             outer.places.append((call, block))
         else:
             outer.refused[call.name] = block
-    return found
+    return outputs
 
 
 def _feeds(seen: Trace, output: _Output, other: _Output) -> bool:

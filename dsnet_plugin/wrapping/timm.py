@@ -33,9 +33,13 @@ def heads_of(model: nn.Module, example: Any) -> Heads:
     Raises:
         HeadNotFoundError: it was made without, or its outputs are not those of its classifiers.
     """
-    found = model.get_classifier()  # type: ignore[operator]
+    classifier = model.get_classifier()  # type: ignore[operator]
     # Some of timm's heads are given whole, with the pooling in front of their fc.
-    parts = list(found) if isinstance(found, tuple | list | nn.ModuleList) else [getattr(found, "fc", found)]
+    parts = (
+        list(classifier)
+        if isinstance(classifier, tuple | list | nn.ModuleList)
+        else [getattr(classifier, "fc", classifier)]
+    )
     names = {module: name for name, module in model.named_modules()}
     widths = [_widths(part) if part in names else None for part in parts]
     width = widths[0] if widths else None
