@@ -1,4 +1,4 @@
-"""What tensors hold, in a few characters each: which weights training changed, and whether a base is the right one.
+"""Digests of tensors, a few characters each; they tell which weights training changed, and whether a base is the right one.
 
 A digest depends on the values and the dtype, not on the device or the layout. One gigabyte takes less than a second.
 """
@@ -59,6 +59,6 @@ def precisions(tensor: Tensor) -> dict[str, str | None]:
 def agrees(tensor: Tensor, recorded: Mapping[str, str | None]) -> bool:
     """Whether a tensor holds what :func:`precisions` recorded of another, as far as its dtype can tell."""
     dtype_name = str(tensor.dtype).removeprefix("torch.")
-    # One in a wider dtype than the recorded ones is narrowed to the first, that of the recorded tensor.
+    # A tensor in a wider dtype than all recorded ones is narrowed to the first, which the recorded tensor had.
     dtype = dtype_name if dtype_name in recorded else next(iter(recorded))
     return digest(tensor.detach().to(getattr(torch, dtype))) == recorded[dtype]

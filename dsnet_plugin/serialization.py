@@ -28,11 +28,11 @@ WEIGHTS_NAME = "dsnet.safetensors"
 
 
 def save_pretrained(module: DisentangleHead | WrappedModel, folder: str | Path) -> None:
-    """Writes a head, or what the base of a wrapped model does not have, into a folder, made if need be.
+    """Writes a head, or the part of a wrapped model that its base does not have, into a folder, which is made if need be.
 
     For a wrapped model it writes the head, all buffers (batch-norm statistics), every trainable parameter, and every
-    frozen one that has changed since wrapping. The other parameters are left to whoever
-    made the model; their shapes and digests are written, so that another base is told when loading.
+    frozen one that has changed since wrapping. The other parameters are left to whoever made the model; their shapes and
+    digests are written, so that loading refuses another base.
 
     The criterion of the task is not saved, only its name.
 
@@ -203,7 +203,7 @@ def _untouched(wrapped: WrappedModel) -> list[str]:
         if not value.requires_grad and id(value) not in head
     }
     before = wrapped.base_digests
-    # Some wrappers, such as those of adapters, move a parameter to another name: then its content tells it.
+    # Some wrappers, such as those of adapters, move a parameter to another name: then its content identifies it.
     contents = {*before.values()}
     return [
         name
@@ -213,7 +213,7 @@ def _untouched(wrapped: WrappedModel) -> list[str]:
 
 
 def _checked(shape: list[int], recorded: dict[str, str]) -> tuple[Tensor, dict[str, str]]:
-    """What a record says of a parameter of the base; without content, it stands in for one that a model lacks."""
+    """A tensor of the recorded shape without content, which stands in for a parameter that a model lacks; and the digests."""
     dtype, *_ = recorded
     return torch.empty(shape, device="meta", dtype=getattr(torch, dtype)), recorded
 
@@ -223,13 +223,13 @@ def _described(tensor: Tensor) -> dict[str, Any]:
 
 
 def _of_criterion(names: Collection[str]) -> set[str]:
-    """The names that are the criterion's, which stands beside P_er wherever the head is."""
+    """The names of the criterion's tensors; the criterion stands beside P_er wherever the head is."""
     heads = {name.removesuffix("p_er.projection.weight") for name in names if name.endswith("p_er.projection.weight")}
     return {name for name in names if any(name.startswith(f"{head}task_loss.") for head in heads)}
 
 
 def _with_criterion(module: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors and those of the criterion, which a file does not have and which stay as they are."""
+    """The tensors, and the module's own of the criterion, which no file has."""
     state = module.state_dict()
     return {**tensors, **{name: state[name] for name in _of_criterion(state)}}
 

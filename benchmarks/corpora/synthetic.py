@@ -104,7 +104,7 @@ SPREAD = Emotion(pitch_shift=1.2, pitch_range=0.4, rate=0.5, energy=1.8, tilt=0.
 
 
 def speaker_factors(seed: int, speaker: int) -> Speaker:
-    """The factors of the speaker of this index: a matter of the seed alone, not of how many speakers there are."""
+    """The factors of the speaker of this index; they depend on the seed, not on how many speakers there are."""
     rng = np.random.default_rng([seed, 1, speaker])  # the 1 here and the 2 in _utterance keep their streams apart
     z = np.clip(rng.standard_normal(5), -2, 2)
     sex, pitch, vocal_tract = ("M", 115.0, 17.0) if speaker % 2 else ("F", 205.0, 14.8)
@@ -158,7 +158,7 @@ def synthesize(speaker: Speaker, emotion: Emotion, seconds: float, rng: np.rando
 
 
 def _pulses(f0: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """One impulse a period of ``f0`` (Hz, one value a sample), 1% jitter, 5% shimmer; sinc pulses, so no aliasing."""
+    """One impulse for each period of ``f0`` (Hz, one value a sample), with 1% jitter and 5% shimmer; sinc pulses do not alias."""
     phase = np.cumsum(f0) / SAMPLE_RATE
     positions = np.interp(np.arange(1, int(phase[-1])), phase, np.arange(len(f0)))
     positions += rng.normal(0, 0.01 * SAMPLE_RATE / f0.mean(), size=len(positions))
@@ -177,7 +177,7 @@ _UPPER, _BANDWIDTHS = (3500, 4500, 5500, 6500), (70, 90, 130, 180, 250, 300, 350
 def _vowels(source: np.ndarray, knots: np.ndarray, scale: float, rng: np.random.Generator) -> np.ndarray:
     """The source through a cascade of seven resonators that glide between random vowels.
 
-    ``knots``: from when to when (s) each vowel stands. Windows of 20 ms, filtered each on its own, overlap by half.
+    ``knots`` says from when to when (s) each vowel stands. Windows of 20 ms overlap by half and are filtered one by one.
     """
     window, hop, size = 320, 160, 1024  # the 44 ms beyond the window hold the ringing
     targets = _VOWELS[rng.integers(len(_VOWELS), size=len(knots))] * rng.uniform(0.95, 1.05, size=(len(knots), 3))
@@ -205,7 +205,7 @@ def _tilted(wave: np.ndarray, tilt: float) -> np.ndarray:
 
 
 def _utterance(settings: SyntheticSettings, speaker: int, emotion: str, number: int) -> np.ndarray:
-    """The waveform of one file: a matter of its name, the seed and the mean length, not of the other files."""
+    """The waveform of one file; it depends on its name, the seed and the mean length, not on the other files."""
     rng = np.random.default_rng([settings.seed, 2, speaker, EMOTIONS.index(emotion), number])
     z = np.clip(rng.standard_normal(5), -2.5, 2.5)
     varied = Emotion(*(np.array(astuple(FACTORS[emotion])) + np.array(astuple(SPREAD)) * z).tolist())

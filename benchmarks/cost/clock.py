@@ -17,7 +17,7 @@ class Clock:
     marked without waiting for the device.
 
     Args:
-        device: what computes.
+        device: the device that computes.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -41,7 +41,7 @@ class Clock:
             torch.cuda.synchronize(self.device)
 
     def seconds(self, run: Callable[[], object]) -> float:
-        """What a call takes, the device idle before and after."""
+        """The seconds that a call takes, the device idle before and after."""
         self.wait()
         started = time.perf_counter()
         run()
@@ -50,7 +50,7 @@ class Clock:
 
 
 def in_turn(measures: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:
-    """Measures several things once a round, so that what else the machine does falls on all of them.
+    """Measures several things once a round, so that other work of the machine slows all of them alike.
 
     Every other round goes backwards. One more round comes first and does not count: it warms up.
     """

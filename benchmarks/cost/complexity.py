@@ -34,8 +34,9 @@ class Complexity:
 
     In training an utterance comes with references of its own, as in Table 3, and with its share of the target's utterances
     where a batch has some; it is counted once for each of the method's phases. On the paper's CNN THOP's rules hold:
-    convolutions and linear layers count without bias, batch norm as 4 an element, operations outside modules as 0. On any other
-    encoder, whose modules THOP need not know, half of torch's floating-point operations: convolutions and matrix products.
+    convolutions and linear layers count without bias, batch norm as 4 an element, operations outside modules as 0. THOP need
+    not know the modules of any other encoder; there half of torch's floating-point operations count, those of convolutions
+    and matrix products.
     """
 
     method: str
@@ -69,7 +70,7 @@ def measure(
     """Counts a method on an encoder, for one utterance of ``max_frames`` frames.
 
     Args:
-        name: of ``METHODS`` or ``VARIANTS``.
+        name: a name of ``METHODS`` or ``VARIANTS``.
         encoder: a name that :func:`backbones.create_encoder` takes.
         max_frames: frames of 10 ms.
         config: the settings in which the method differs from its defaults.
@@ -89,7 +90,7 @@ def measure(
 
 
 def counts_table(counts: Sequence[Complexity], beside_paper: bool = True) -> str:
-    """Table 3: what was counted, and in brackets what the paper prints, of its CNN and four methods."""
+    """Table 3: the counts, and in brackets what the paper prints for its CNN and four methods."""
     rows = []
     for count in counts:
         row = [
@@ -126,7 +127,7 @@ def _train(method: Method, batch: Batch) -> None:
 
 
 def _training_batch(method: Method, max_frames: int) -> Batch:
-    """One labelled utterance, or as few as a whole number of the target's utterances goes with."""
+    """One labelled utterance, or the fewest that go with a whole number of the target's utterances."""
     batch_size = TrainingSettings().batch_size
     parts = gcd(batch_size, method.target_rows)
     rows = batch_size // parts

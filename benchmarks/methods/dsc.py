@@ -132,7 +132,7 @@ class DSC(Method):
                 "known; use add, sub or gate"
             )
         self.conditions.extend(nn.Linear(self.encoder.num_features, stage.channels) for stage in conditioned)
-        self._shifts: list[Tensor] = []  # of each stage (N, channels), during a pass of E
+        self._shifts: list[Tensor] = []  # one for each stage, (N, channels), during a pass of E
         for place, stage in enumerate(conditioned):
             stage.module.register_forward_hook(partial(self._shift, place, stage.dim))
 

@@ -23,7 +23,7 @@ class IndividualReferences(KeptReferences):
         self.is_its_own_reference = [neutral and self_reference for neutral in speakers.neutral]
 
     def beside(self, utterance: int, epoch: int = 0) -> list[int]:
-        """As many as k; a speaker with fewer neutral utterances repeats them in turn."""
+        """k references; a speaker with fewer neutral utterances repeats them in turn."""
         references = [utterance] if self.is_its_own_reference[utterance] else self.of(self.speakers[utterance], epoch)
         return [references[i % len(references)] for i in range(self.k)] if references else []
 

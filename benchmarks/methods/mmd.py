@@ -20,7 +20,7 @@ def mean_squared_mmd(x: Tensor, domains: Tensor, num_domains: int) -> Tensor:
 
     Args:
         x: features of all domains, shape (N, D).
-        domains: of which domain each row is, shape (N,), 0 to ``num_domains`` - 1.
+        domains: the domain of each row, shape (N,), 0 to ``num_domains`` - 1.
         num_domains: their number.
 
     Returns:

@@ -37,7 +37,7 @@ def complexity_table(name: str, methods: Sequence[str]) -> Table:
 
 
 def fitting_speeds(settings: TrainingSettings, speeds: Sequence[SpeedRecord]) -> dict[tuple[str, str], SpeedRecord]:
-    """By encoder and method the last line of speed that was measured with a budget's frames, batch and precision."""
+    """The last line of speed for each encoder and method, of those measured with a budget's frames, batch and precision."""
     wanted = (settings.max_frames, settings.batch_size, settings.precision, settings.compile)
     return {
         (line.encoder, line.method): line
@@ -55,7 +55,7 @@ def encoder_cost_table(
         name: of the table's files.
         title: above it.
         encoders: their names.
-        settings: of the cells; speed counts that was measured with their frames, batch and precision.
+        settings: the cells' settings; only speed that was measured with their frames, batch and precision counts.
         speeds: lines of speed.
     """
     header = [
@@ -112,7 +112,7 @@ def encoder_uar_table(name: str, title: str, by_encoder: Mapping[str, Sequence[C
     Args:
         name: of the table's files.
         title: above it.
-        by_encoder: columns of which the rows are the baseline and DSNet.
+        by_encoder: columns whose rows are the baseline and DSNet.
     """
     header = ["tested on", "encoder", "bare", "with DSNet", "difference", "p (utterances)", "p (speakers)"]
     rows = [

@@ -27,7 +27,7 @@ _SCORES = "Mean ± standard deviation over seeds, [95% interval over speakers, o
 
 
 def encoder_section(title: str, budget: str, where: str, cells: Sequence[Cell]) -> Section:
-    """All that the cells of one encoder and one budget have to show.
+    """Makes the tables and figures of the cells of one encoder and one budget.
 
     Args:
         title: of the section.
@@ -59,7 +59,7 @@ def encoder_section(title: str, budget: str, where: str, cells: Sequence[Cell]) 
 
 
 def _comparison(rows: Rows) -> list[Table | Picture]:
-    """Table 2, what stands behind it, and Figure 4."""
+    """Table 2, the tests and details behind it, and Figure 4."""
     if not rows:
         return []
     compared = columns(rows)
@@ -83,7 +83,7 @@ def _comparison(rows: Rows) -> list[Table | Picture]:
 
 
 def _study(name: str, short: str, rest: str, rows: Rows) -> list[Table | Picture]:
-    """DSNet against other forms of itself, over the corpora on which there are such."""
+    """DSNet against other forms of itself, on the corpora for which there are any."""
     compared = [column for column in columns(rows) if set(column.rows) - {OURS}]
     if not compared:
         return []

@@ -35,9 +35,9 @@ class Studies:
 def sort_rows(cells: Sequence[Cell]) -> Studies:
     """Sorts the cells of one encoder and one budget into the tables.
 
-    A method with several settings is in the comparison under its own name with those that its name labels, else with
-    those that come first; other settings of DSNet are studies of their own, other settings of any other method further
-    rows of the comparison, under their labels.
+    A method with several settings has one row of the comparison under its own name: with the settings that its name labels,
+    or without such with those that come first. Further settings of DSNet go into the studies; further settings of any
+    other method become rows of the comparison, under their labels.
     """
     studies = Studies()
     variants: dict[str, list[list[Cell]]] = {}

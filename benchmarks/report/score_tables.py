@@ -59,12 +59,12 @@ def uar_table(
 
 
 def _basis(columns: Sequence[Column]) -> str:
-    """What the columns rest on."""
+    """The folds, seeds and utterances that the columns rest on."""
     return " ".join(f"{column.name}: {_grid(column)}, {_tested(column)}." for column in columns if column.entries)
 
 
 def _incomplete(columns: Sequence[Column]) -> list[str]:
-    """What is left out of the comparison, one sentence for all columns of which it is the same."""
+    """What is left out of the comparison, one sentence for all columns that lack the same."""
     said: dict[str, list[str]] = {}
     for column in columns:
         if not column.entries:

@@ -12,7 +12,7 @@ from benchmarks.report.picture import Picture
 class Section:
     """A heading, the budget that all below it shares, remarks, and the tables and figures.
 
-    ``where`` tells its tables from those of like sections, such as ``"cnn, budget 2"``; empty where there is no other.
+    ``where`` distinguishes its tables from those of similar sections, such as ``"cnn, budget 2"``; empty where there is no other.
     """
 
     title: str

@@ -23,7 +23,7 @@ FEWEST = 5
 
 
 class Space(NamedTuple):
-    """A feature space laid out in the plane: ``points`` (N, 2), and of each utterance emotion, speaker and split."""
+    """A feature space laid out in the plane: ``points`` (N, 2), and each utterance's emotion, speaker and split."""
 
     title: str
     points: NDArray[np.float32]
@@ -49,8 +49,8 @@ def spaces_figure(name: str, title: str, cell: Cell, baseline: Cell | None) -> P
     Args:
         name: of the figure's files.
         title: above it.
-        cell: of DSNet, with its spaces.
-        baseline: of the same fold, whose h then stands beside, or None.
+        cell: a cell of DSNet, with its spaces.
+        baseline: the baseline's cell of the same fold, whose h is shown beside; None without.
     """
     spaces = [*_laid_out(cell, ""), *([] if baseline is None else _laid_out(baseline, "baseline's "))]
     if not spaces:

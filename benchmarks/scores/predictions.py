@@ -1,4 +1,4 @@
-"""What a method says of a corpus' test utterances, in the one form that every comparison takes."""
+"""A method's predictions for a corpus' test utterances, in the one form that every comparison takes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -39,7 +39,7 @@ class SpeakerRecord:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a method says of M test utterances, R times.
+    """R sets of predictions of one method for the same M test utterances.
 
     A replica is one complete set of predictions: of one seed when the folds of a corpus are pooled, of one fold's model
     and one seed when each model is tested on all of another corpus.

@@ -1,6 +1,6 @@
 """Comparison of methods on the same test utterances: intervals, paired permutation tests, scores by group.
 
-All rests on one statistic, the mean UAR over replicas (:func:`mean_uar`). The replicas share their truth, so this is
+Everything rests on one statistic, the mean UAR over replicas (:func:`mean_uar`). The replicas share their truth, so this is
 the UAR of the utterances' hit rates, and sums of hits and support over utterances or speakers suffice for it. A class
 without support is NaN and does not count in a UAR, as in :func:`benchmarks.scores.uar.recalls`.
 """
@@ -70,7 +70,7 @@ def interval_over_utterances(predictions: Predictions, seed: int = 0) -> tuple[f
 
 
 def interval_over_speakers(predictions: Predictions, seed: int = 0) -> tuple[float, float]:
-    """As :func:`interval_over_utterances`, resampling whole speakers; (NaN, NaN) for fewer than five.
+    """The interval of :func:`interval_over_utterances`, resampling whole speakers; (NaN, NaN) for fewer than five.
 
     With few speakers (under about ten) a percentile interval is too narrow.
     """
@@ -80,7 +80,7 @@ def interval_over_speakers(predictions: Predictions, seed: int = 0) -> tuple[flo
 def paired_permutation(
     a: Predictions, b: Predictions, unit: Unit = "utterance", permutations: int = PERMUTATIONS, seed: int = 0
 ) -> float:
-    """Two-sided p of the difference in mean UAR: how often it is as large when the methods' names mean nothing.
+    """Two-sided p of the difference in mean UAR: how often it would be as large if the methods' names were dealt out at random.
 
     Each permutation swaps the two methods' predictions of some utterances, or of all utterances of some speakers, in all
     replicas at once. Units on which both hit equally often change nothing and are left out. Exact over all swaps when

@@ -19,10 +19,10 @@ class Block:
     """A classifier that a head can stand in for.
 
     Args:
-        in_features: D, the width of what it is given.
+        in_features: D, the width of its input.
         num_classes: how many scores it gives.
-        channels_first: it is given feature maps (N, D, ...), as a convolution is, and not rows (N, D).
-        keeps_axes: what it gives has as many axes as what it is given, not always two.
+        channels_first: whether it takes feature maps (N, D, ...), as a convolution does, and not rows (N, D).
+        keeps_axes: whether its output has as many axes as its input, instead of always two.
         tail: modules without parameters behind its last layer, such as a softmax, that are to stand behind the head.
     """
 
@@ -51,7 +51,7 @@ def _learners(module: nn.Module) -> Iterator[nn.Module]:
 
 
 def run_alone(module: nn.Module) -> Block | str:
-    """Runs a block alone on features of its width; returns what it is, or why no head can take its place."""
+    """Runs a block alone on features of its width; returns its description, or why no head can take its place."""
     layers = [layer for _, layer in layers_of(module)]
     if not layers:
         return f"is a {type(module).__name__} without a linear or convolution layer; expected a classifier"
@@ -73,7 +73,7 @@ def run_alone(module: nn.Module) -> Block | str:
 
 
 def examine(seen: Trace, call: ModuleCall) -> Block | str:
-    """What a block is, told by one of its calls; or why no head can stand in for it."""
+    """Describes a block by one of its calls, or says why no head can stand in for it."""
     arguments, scores = [*call.args, *call.kwargs.values()], call.output
     if not isinstance(scores, Tensor):
         return f"gives a {type(scores).__name__} and not its scores alone"
@@ -108,12 +108,12 @@ def _width(layer: nn.Module) -> int:
 def _keeps_axes(module: nn.Module, h: Tensor, scores: Tensor) -> bool:
     if h.dim() > 2:
         return scores.dim() == h.dim()
-    # Told by one row of two axes; layers keep further ones unless they are flattened.
+    # A call with two axes does not show it; layers keep further axes unless a module flattens them.
     return not any(isinstance(part, nn.Flatten) for part in module.modules())
 
 
 def _before(seen: Trace, call: ModuleCall, scores: Tensor, h: Tensor) -> Iterator[tuple[int, int | None]]:
-    """What the block's scores come from besides what it is given: other tensors of the model or of before its call."""
+    """The storages that the block's scores come from besides its input: the model's other tensors, or older ones."""
     weights = {storage(value) for value in (*call.module.parameters(), *call.module.buffers())}
     todo, done = [(storage(scores), call.end)], set()
     while todo:
@@ -130,7 +130,7 @@ def _before(seen: Trace, call: ModuleCall, scores: Tensor, h: Tensor) -> Iterato
 
 
 def _tail(seen: Trace, call: ModuleCall) -> tuple[nn.Module, ...] | str:
-    """The modules behind a block's last layer; or that something without a name lies there."""
+    """The modules behind a block's last layer, or why what lies there would be lost."""
     inner = [call, *seen.inside(call)]
     last = max((c for c in inner if isinstance(c.module, LAYERS)), key=lambda c: c.order, default=None)
     if last is None or not isinstance(last.output, Tensor):
@@ -160,7 +160,7 @@ def _tail(seen: Trace, call: ModuleCall) -> tuple[nn.Module, ...] | str:
 
 
 def learns_last(seen: Trace, call: ModuleCall) -> bool:
-    """Whether the last thing that learns in a call is a layer, and not a normalisation, whose output is features."""
+    """Whether the last module with parameters in a call is a layer; a normalisation there gives features, not scores."""
     calls = [c for c in [call, *seen.inside(call)] if any(True for _ in _learners(c.module))]
     whole = [c for c in calls if isinstance(c.module, LAYERS) or not any(c.holds(other) for other in calls)]
     return bool(whole) and isinstance(max(whole, key=lambda c: c.order).module, LAYERS)

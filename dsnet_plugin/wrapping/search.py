@@ -11,7 +11,7 @@ from dsnet_plugin.wrapping.trace import ModuleCall, Trace, tensors
 
 @dataclass(frozen=True)
 class Place:
-    """A block in a model, by name, and what else a head could have stood in for."""
+    """A block in a model by its name, and the other blocks that a head could have replaced."""
 
     name: str
     block: Block
@@ -20,7 +20,7 @@ class Place:
 
 @dataclass
 class _Output:
-    """One of a model's outputs: the calls whose result it is, the outermost first, and why some are no place for a head."""
+    """One of a model's outputs: the calls that give it, the outermost first, and why a head cannot stand in for some."""
 
     calls: list[ModuleCall]
     places: list[tuple[ModuleCall, Block]]
@@ -37,7 +37,7 @@ def in_trace(seen: Trace, num_classes: int | None, standing: tuple[nn.Module, Bl
 
     Args:
         seen: the pass.
-        num_classes: which of several is wanted, by its number of classes.
+        num_classes: the number of classes that tells which of several blocks is wanted.
         standing: a module that stands in a classifier's place already, and the block that was there.
 
     Raises:
@@ -103,7 +103,7 @@ def _outputs(seen: Trace, standing: tuple[nn.Module, Block] | None) -> list[_Out
         ):
             block = f"gives {tuple(call.output.shape)}, of which the model returns a part or a mean"
         if isinstance(block, Block) and call.module is not here and isinstance(alone := run_alone(call.module), str):
-            block = alone  # it takes one row in this model alone, such as a map of one pixel
+            block = alone  # it takes one row only as this model calls it, such as a map of one pixel
         if isinstance(block, Block):
             outer.places.append((call, block))
         else:
@@ -112,7 +112,7 @@ def _outputs(seen: Trace, standing: tuple[nn.Module, Block] | None) -> list[_Out
 
 
 def _feeds(seen: Trace, output: _Output, other: _Output) -> bool:
-    """Whether an output is nothing but the features that another one's block is given: a returned embedding."""
+    """Whether an output is only the features that another output's block takes, as a returned embedding is."""
     if output is other:
         return False
     source = output.calls[0]
@@ -122,7 +122,7 @@ def _feeds(seen: Trace, output: _Output, other: _Output) -> bool:
 def in_tree(model: nn.Module, num_classes: int) -> Place:
     """The block that a module tree shows to be the classifier; the first forward pass is to confirm it.
 
-    It is the one block whose last layer has ``num_classes`` outputs; where no layer has, the last one of the tree.
+    It is the one block whose last layer has ``num_classes`` outputs; where no layer has so many, the last one of the tree.
 
     Raises:
         HeadNotFoundError: several, or nothing at the end, with the candidates.
@@ -149,7 +149,7 @@ def in_tree(model: nn.Module, num_classes: int) -> Place:
 
 
 def nested(model: nn.Module, layer: str) -> list[tuple[str, Block]]:
-    """The blocks that end in a layer, the outermost first, the layer itself last; none that holds all that the model learns."""
+    """The blocks that end in a layer, the outermost first and the layer itself last; no block that holds all parameters."""
     parts = layer.split(".")
     names = [".".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
     everything = {id(parameter) for parameter in model.parameters()}
@@ -164,7 +164,7 @@ def nested(model: nn.Module, layer: str) -> list[tuple[str, Block]]:
 
 
 def listed(places: list[tuple[str, Block]]) -> tuple[str, ...]:
-    """Places for a person to read."""
+    """Describes places for a person to read."""
     return tuple(f"{name} ({block.in_features} features)" for name, block in places)
 
 

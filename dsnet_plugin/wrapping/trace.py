@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves
 class ModuleCall:
     """One call of a module, during which the operations ``start`` to ``end`` (exclusive) ran.
 
-    ``order`` is its place among all calls, ``last`` that of the last call inside it.
+    ``order`` is its place among all calls, ``last`` the place of the last call inside it.
     """
 
     name: str
@@ -164,7 +164,7 @@ def trace(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) ->
 
 
 def storage(tensor: Tensor) -> int:
-    """What two tensors have in common that share their content."""
+    """A number that two tensors share exactly if they share their content."""
     try:
         return int(tensor.untyped_storage()._cdata)
     except (RuntimeError, NotImplementedError):  # a sparse or nested tensor
