@@ -110,7 +110,7 @@ def test_killed_twice_at_a_random_moment_and_continued_it_ends_with_the_same_lin
 def training(root, out):
     """The arguments of ``dsnet`` for one training."""
     return [
-        *("train", "--corpus", "synthetic", "--root", str(root), "--method", "dsnet", "--folds", "1", "--epochs", "6"),
+        *("train", "--corpus", "synthetic", "--root", str(root), "--method", "dsnet", "--folds", "1", "--epochs", "4"),
         *("--max-frames", "48", "--device", "cpu", "--out", str(out)),
     ]
 
