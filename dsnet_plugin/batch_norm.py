@@ -18,8 +18,8 @@ from dsnet_plugin.modes import eval_mode
 def recompute_batch_norm(model: nn.Module, batches: Iterable[Any]) -> None:
     """Replaces a model's running statistics by those of the given inputs under its present weights, without dropout.
 
-    Mean and variance of each normalisation layer become the means over batches of the batches' own, weighted by their
-    rows ("precise batch norm", Wu and Johnson 2021, section 3). In a training loop this comes after an epoch and before
+    The mean and variance of each normalisation layer are computed for each batch and averaged over the batches, weighted by
+    their rows ("precise batch norm", Wu and Johnson 2021, section 3). In a training loop this comes after an epoch and before
     ``model.eval()``; inputs are of training utterances alone, shuffled, in batches as large as those of the training.
     Some two hundred utterances do. A layer in eval mode (frozen) and one that the inputs do not reach keep theirs; a
     model without such layers runs nothing.

@@ -5,7 +5,7 @@ from typing import Any
 from torch import nn
 
 Declared = list[tuple[Any, str, Any]]
-"""What an object said before: the object, the attribute, the value."""
+"""For each change the object, the attribute and the value that it had before."""
 
 
 def declare_classes(model: nn.Module, names: tuple[str, ...], before: int, now: int) -> Declared:

@@ -63,8 +63,8 @@ class NeutralCollator:
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         """Rows to one batch."""
         batch = self._padded(rows, "")
-        given = [row.get("labels", row.get("label")) for row in rows]
-        labels = [torch.as_tensor(label) for label in given if label is not None]
+        row_labels = [row.get("labels", row.get("label")) for row in rows]
+        labels = [torch.as_tensor(label) for label in row_labels if label is not None]
         if len(labels) not in (0, len(rows)):
             raise ShapeError(f"{len(labels)} labels for {len(rows)} rows: expected one in every row, or in none")
         if labels:
@@ -85,8 +85,8 @@ class NeutralCollator:
 
     def _padded(self, rows: Sequence[Mapping[str, Any]], prefix: str) -> dict[str, Tensor]:
         names = self.extractor.model_input_names
-        own = [{name: row[prefix + name] for name in names if prefix + name in row} for row in rows]
-        padded = self.extractor.pad(own, padding=True, return_tensors="pt")
+        inputs = [{name: row[prefix + name] for name in names if prefix + name in row} for row in rows]
+        padded = self.extractor.pad(inputs, padding=True, return_tensors="pt")
         return {prefix + name: value for name, value in padded.items()}
 
 

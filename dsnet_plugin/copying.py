@@ -31,7 +31,7 @@ def copy_of(model: Model) -> Model:
 
 
 def by_value(model: nn.Module) -> dict[int, Any]:
-    """Copies of the tensors that ``deepcopy`` refuses, as a memo for it: by the ``id`` of the original."""
+    """Copies of the tensors that ``deepcopy`` refuses, by the ``id`` of the original, as a memo for ``deepcopy``."""
     memo: dict[int, Any] = {}
     for module in model.modules():
         for tensor in tensors(vars(module)):
@@ -42,9 +42,9 @@ def by_value(model: nn.Module) -> dict[int, Any]:
     return memo
 
 
-def _without_fsdp(state: Mapping[str, Any]) -> dict[str, Any]:
-    """A module's attributes without those, and without the hooks, that ``fully_shard`` added."""
-    kept = {}
+def _without_fsdp(state: Mapping[str, object]) -> dict[str, object]:
+    """A module's attributes without those that ``fully_shard`` added, and without its hooks."""
+    kept: dict[str, object] = {}
     for name, value in state.items():
         if name.startswith(("__composable_api", "_is_fsdp", "_fsdp")):
             continue

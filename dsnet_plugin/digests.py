@@ -1,4 +1,4 @@
-"""What tensors hold, in a few characters each: which weights training changed, and whether a base is the right one.
+"""Digests of tensors, a few characters each; they tell which weights training changed, and whether a base is the right one.
 
 A digest depends on the values and the dtype, not on the device or the layout. One gigabyte takes less than a second.
 """
@@ -32,13 +32,13 @@ def digest(tensor: Tensor) -> str | None:
 
 def digests(named: Iterable[tuple[str, Tensor]]) -> dict[str, str | None]:
     """The digest of each tensor by its name; one that stands under several names is read once."""
-    known: dict[int, str | None] = {}
-    found = {}
+    by_tensor: dict[int, str | None] = {}
+    by_name = {}
     for name, tensor in named:
-        if id(tensor) not in known:
-            known[id(tensor)] = digest(tensor)
-        found[name] = known[id(tensor)]
-    return found
+        if id(tensor) not in by_tensor:
+            by_tensor[id(tensor)] = digest(tensor)
+        by_name[name] = by_tensor[id(tensor)]
+    return by_name
 
 
 def digests_without(module: nn.Module, part: nn.Module) -> dict[str, str | None]:
@@ -58,7 +58,7 @@ def precisions(tensor: Tensor) -> dict[str, str | None]:
 
 def agrees(tensor: Tensor, recorded: Mapping[str, str | None]) -> bool:
     """Whether a tensor holds what :func:`precisions` recorded of another, as far as its dtype can tell."""
-    own = str(tensor.dtype).removeprefix("torch.")
-    # One in a wider dtype than the recorded ones is narrowed to the first, that of the recorded tensor.
-    dtype = own if own in recorded else next(iter(recorded))
+    dtype_name = str(tensor.dtype).removeprefix("torch.")
+    # A tensor in a wider dtype than all recorded ones is narrowed to the first, which the recorded tensor had.
+    dtype = dtype_name if dtype_name in recorded else next(iter(recorded))
     return digest(tensor.detach().to(getattr(torch, dtype))) == recorded[dtype]

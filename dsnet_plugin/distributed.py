@@ -49,7 +49,7 @@ def gather_rows(*features: Tensor) -> tuple[Tensor, ...]:
 
 
 def mean_over_rows(values: Tensor, weight: Tensor | None = None) -> Tensor:
-    """The weighted mean over the rows of all ranks, or over the own ones where nothing is exchanged.
+    """The weighted mean over the rows of all ranks, or over this rank's where nothing is exchanged.
 
     Args:
         values: one number a row, shape (N_rank,), floating point.

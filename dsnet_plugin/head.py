@@ -148,7 +148,7 @@ class DisentangleHead(nn.Module):
         self.task_loss = TaskLoss(num_classes, criterion)
 
     def _check_size(self, width: int) -> None:
-        """Refuses what would not fit, before any memory is taken."""
+        """Refuses a head that would not fit, before any memory is taken."""
         bottleneck = self.config.bottleneck or max(1, width // 4)
         size = 5 * width**2 + 4 * width * bottleneck
         if size > WIDEST:

@@ -1,6 +1,6 @@
 """Finds the place of a head in a model, or says why it cannot.
 
-The place is the whole block that turns an utterance's features into logits. It is told, in this order, by the name that the
+The place is the whole block that turns an utterance's features into logits. It is found, in this order, by the name that the
 user gives; timm's ``get_classifier()``; the ``classifier`` of transformers' classification classes; one forward pass with an
 example; and last by the module tree, which the first forward pass of the wrapped model has to confirm.
 """
@@ -30,12 +30,12 @@ class Location:
 
     Args:
         names: its dotted names; several where the model joins what several classifiers give.
-        in_features: D, the width of what it is given.
+        in_features: D, the width of its input.
         num_classes: how many classes it gives.
         behind: features become one row an utterance only behind the classifier, since the model averages or joins what goes
             into several heads (timm's distilled transformers and CrossViT) or pools after it (CLIP's attention pooling). A
             head then stands behind the model, and the classifier lets features through.
-        told_by: what told the place.
+        told_by: what the place was found by.
         alternatives: the other places where a head could have stood, with their widths.
     """
 
@@ -60,8 +60,8 @@ def locate(model: nn.Module, head: str | None = None, example: Any = None, num_c
         head: the classifier's dotted name, as in ``model.named_modules()``.
         example: one input of the model: a tensor, a tuple of positional arguments, or a dict of keyword arguments. Beside
             ``head`` it shows whether what is named is called once, with one row of features an utterance.
-        num_classes: the number of classes that is wanted. It tells which of several heads is meant, and without an example
-            which of a module tree's layers.
+        num_classes: the number of classes that is wanted. It decides between several heads, and without an example between
+            the layers of the module tree.
 
     Raises:
         HeadNotFoundError: no such name (with near misses), or no way to tell (with the candidates).

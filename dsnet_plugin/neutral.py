@@ -90,7 +90,7 @@ class NeutralReferences:
         for i, (speaker, is_neutral) in enumerate(zip(speakers, neutral, strict=True)):
             if is_neutral:
                 self._neutral[speaker].append(i)
-        self.without_neutral = [speaker for speaker, own in self._neutral.items() if not own]
+        self.without_neutral = [speaker for speaker, utterances in self._neutral.items() if not utterances]
         nobody = len(self.without_neutral) == len(self._neutral)
         if self.without_neutral and (missing == "error" or nobody):
             advice = "DSNet needs neutral speech of at least one speaker"
@@ -126,9 +126,9 @@ class NeutralReferences:
         places: dict[int, int] = {}  # utterance of a reference -> its row
         rows, mask = [], []
         for i in indices:
-            own = self.of(self.speakers[i], epoch)
-            mask.append(bool(own))
-            cycled = [own[j % len(own)] for j in range(self.k)] if own else []
+            chosen = self.of(self.speakers[i], epoch)
+            mask.append(bool(chosen))
+            cycled = [chosen[j % len(chosen)] for j in range(self.k)] if chosen else []
             rows.append([places.setdefault(reference, len(places)) for reference in cycled] or [0] * self.k)
         index = torch.tensor(rows, dtype=torch.int64).reshape(len(rows), self.k)
         return NeutralBatch(
@@ -138,13 +138,13 @@ class NeutralReferences:
         )
 
     def _choose(self, speaker: str, epoch: int) -> list[int]:
-        own = self._neutral[speaker]
-        if self.strategy == "first" or len(own) <= self.k:
-            return own[: self.k]
+        candidates = self._neutral[speaker]
+        if self.strategy == "first" or len(candidates) <= self.k:
+            return candidates[: self.k]
         if self._features is not None:
-            features = self._features[own].flatten(1).double()
+            features = self._features[candidates].flatten(1).double()
             distances = torch.linalg.vector_norm(features - features.mean(0), dim=1)
-            return [own[i] for i in distances.argsort(stable=True)[: self.k].tolist()]
+            return [candidates[i] for i in distances.argsort(stable=True)[: self.k].tolist()]
         # Seeded by the name and not by the place, so that a fold's other speakers do not change the draw.
         draw = random.Random(f"{self.seed}/{epoch}/{speaker}")
-        return draw.sample(own, self.k)
+        return draw.sample(candidates, self.k)

@@ -17,7 +17,7 @@ from torch.nn.modules.batchnorm import _NormBase
 Undo = Callable[[], None]
 
 _left_open: WeakKeyDictionary[nn.Module, Undo] = WeakKeyDictionary()
-"""What a failed backward pass has not yet put back: for each model a function that does."""
+"""For each model whose backward pass failed, the function that puts its state back."""
 
 
 def neutral_pass(model: nn.Module, encode: Callable[[], Tensor]) -> Tensor:
@@ -87,7 +87,7 @@ def _in_backward_of(h: Tensor, model: nn.Module, protect: Callable[[], Undo]) ->
 
 
 def _close(model: nn.Module) -> None:
-    """Puts back what the backward pass works on, if there is such."""
+    """Puts back the state that a backward pass works on, if one is open."""
     if (undo := _left_open.pop(model, None)) is not None:
         undo()
 
@@ -106,7 +106,7 @@ class _State:
                 self.values += [(module, name, buffer.clone()) for name, buffer in buffers]
 
     def protect(self, as_in_evaluation: bool = True) -> Undo:
-        """Gives the model copies of these values to work on; calling what is returned puts modes and buffers back.
+        """Gives the model copies of these values to work on, and returns a function that puts modes and buffers back.
 
         Args:
             as_in_evaluation: normalisation layers use their running statistics meanwhile.

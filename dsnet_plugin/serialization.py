@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,11 @@ WEIGHTS_NAME = "dsnet.safetensors"
 
 
 def save_pretrained(module: DisentangleHead | WrappedModel, folder: str | Path) -> None:
-    """Writes a head, or what the base of a wrapped model does not have, into a folder, made if need be.
+    """Writes a head, or the part of a wrapped model that its base does not have, into a folder, which is made if need be.
 
     For a wrapped model it writes the head, all buffers (batch-norm statistics), every trainable parameter, and every
-    frozen one that has changed since wrapping. The other parameters are left to whoever
-    made the model; their shapes and digests are written, so that another base is told when loading.
+    frozen one that has changed since wrapping. The other parameters are left to whoever made the model; their shapes and
+    digests are written, so that loading refuses another base.
 
     The criterion of the task is not saved, only its name.
 
@@ -100,25 +100,25 @@ def load_pretrained(folder: str | Path, model: nn.Module | None = None, criterio
         True
     """
     record, tensors = _read(Path(folder))
-    if criterion is None and record.get("criterion") is not None:
-        criterion = LeftBehind(str(record["criterion"]))
-    head = DisentangleHead(record["in_features"], record["num_classes"], record["config"], criterion)
-    source, place = str(Path(folder) / WEIGHTS_NAME), record.get("model")
-    if (model is None) != (place is None):
-        what = "a wrapped model: give the model to put it in" if place else "a head alone: load it without a model"
-        raise CheckpointError(f"{folder} holds {what}, load_pretrained(folder{', model' if place else ''})")
-    if model is None or place is None:
+    if criterion is None and record.criterion is not None:
+        criterion = LeftBehind(record.criterion)
+    head = DisentangleHead(record.in_features, record.num_classes, record.config, criterion)
+    source, saved = str(Path(folder) / WEIGHTS_NAME), record.model
+    if (model is None) != (saved is None):
+        what = "a wrapped model: give the model to put it in" if saved else "a head alone: load it without a model"
+        raise CheckpointError(f"{folder} holds {what}, load_pretrained(folder{', model' if saved else ''})")
+    if model is None or saved is None:
         load_tensors(head, _with_criterion(head, tensors), source)
         return head.to(tensors["p_er.projection.weight"].dtype).eval()
     if any(isinstance(module, HeadSlot) for module in model.modules()):
         raise WrapError(f"this {type(model).__name__} is wrapped already: give the model that unwrap() gives back")
-    wrapped = attach(model, head, place["location"])
+    wrapped = attach(model, head, saved.location)
     try:
-        state, base = wrapped.state_dict(), place["base"]
+        state, base = wrapped.state_dict(), saved.base
         fits = {name for name, (gap, _) in base.items() if name in state and state[name].shape == gap.shape}
         gaps = {name: gap for name, (gap, _) in base.items() if name not in fits}
         tensors = _with_criterion(wrapped, tensors | gaps | {name: state[name] for name in fits})
-        source = f"{source}, of a {place['class']} and given a {type(model).__name__},"
+        source = f"{source}, of a {saved.class_name} and given a {type(model).__name__},"
         check_tensors(wrapped, tensors, source)
         if others := [name for name in sorted(fits) if not agrees(state[name], base[name][1])]:
             raise CheckpointError(
@@ -132,25 +132,62 @@ def load_pretrained(folder: str | Path, model: nn.Module | None = None, criterio
     return wrapped.eval()
 
 
-def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The record, checked, with its location as an object; and the tensors."""
+@dataclass(frozen=True)
+class _SavedModel:
+    """What a record says of the model that a head was trained in."""
+
+    class_name: str
+    """The name of the model's class."""
+
+    location: Location
+    """Where the head stood."""
+
+    base: dict[str, tuple[Tensor, dict[str, str]]]
+    """For each parameter that was left to the model a tensor of its shape without content, and its digests by dtype."""
+
+
+@dataclass(frozen=True)
+class _Record:
+    """What ``dsnet_config.json`` holds, checked."""
+
+    in_features: int
+    """D, the width of the head."""
+
+    num_classes: int
+    """The number of classes, or of outputs with a criterion."""
+
+    config: DisentangleConfig
+    """The head's settings."""
+
+    criterion: str | None
+    """The name of the task's loss; None for cross-entropy."""
+
+    model: _SavedModel | None
+    """The model around the head; None for a head alone."""
+
+
+def _read(folder: Path) -> tuple[_Record, dict[str, Tensor]]:
+    """The record and the tensors in a folder."""
     path, weights_path = folder / CONFIG_NAME, folder / WEIGHTS_NAME
     for file in (path, weights_path):
         if not file.is_file():
             raise CheckpointError(f"no {file.name} in {folder}: expected a folder that save_pretrained wrote")
+    model = None
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        widths, config = [record["in_features"], record["num_classes"]], json.dumps(record["config"])
-        if (place := record.get("model")) is not None:
+        written = json.loads(path.read_text(encoding="utf-8"))
+        widths, config = [written["in_features"], written["num_classes"]], json.dumps(written["config"])
+        criterion = written.get("criterion")
+        if (place := written.get("model")) is not None:
             names = tuple(map(str, place["names"]))
             location = Location(names, widths[0], place["num_classes"], place["behind"])
             base = {name: _checked(of["shape"], of["digests"]) for name, of in place["base"].items()}
-            record["model"] = {"class": place["class"], "location": location, "base": base}
+            model = _SavedModel(place["class"], location, base)
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise CheckpointError(f"{path} is not a head's record ({error!r}): save the head again") from error
     if not all(type(width) is int and 0 < width < 2**20 for width in widths):
         raise CheckpointError(f"{path} has the widths {widths}; expected whole numbers: save the head again")
-    record["config"] = DisentangleConfig.from_json(config)
+    settings = DisentangleConfig.from_json(config)
+    record = _Record(widths[0], widths[1], settings, None if criterion is None else str(criterion), model)
     try:
         return record, load(weights_path.read_bytes())
     except SafetensorError as error:
@@ -166,7 +203,7 @@ def _untouched(wrapped: WrappedModel) -> list[str]:
         if not value.requires_grad and id(value) not in head
     }
     before = wrapped.base_digests
-    # Some wrappers, such as those of adapters, move a parameter to another name: then its content tells it.
+    # Some wrappers, such as those of adapters, move a parameter to another name: then its content identifies it.
     contents = {*before.values()}
     return [
         name
@@ -176,7 +213,7 @@ def _untouched(wrapped: WrappedModel) -> list[str]:
 
 
 def _checked(shape: list[int], recorded: dict[str, str]) -> tuple[Tensor, dict[str, str]]:
-    """What a record says of a parameter of the base; without content, it stands in for one that a model lacks."""
+    """A tensor of the recorded shape without content, which stands in for a parameter that a model lacks; and the digests."""
     dtype, *_ = recorded
     return torch.empty(shape, device="meta", dtype=getattr(torch, dtype)), recorded
 
@@ -186,13 +223,13 @@ def _described(tensor: Tensor) -> dict[str, Any]:
 
 
 def _of_criterion(names: Collection[str]) -> set[str]:
-    """The names that are the criterion's, which stands beside P_er wherever the head is."""
+    """The names of the criterion's tensors; the criterion stands beside P_er wherever the head is."""
     heads = {name.removesuffix("p_er.projection.weight") for name in names if name.endswith("p_er.projection.weight")}
     return {name for name in names if any(name.startswith(f"{head}task_loss.") for head in heads)}
 
 
 def _with_criterion(module: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors and those of the criterion, which a file does not have and which stay as they are."""
+    """The tensors, and the module's own of the criterion, which no file has."""
     state = module.state_dict()
     return {**tensors, **{name: state[name] for name in _of_criterion(state)}}
 

@@ -1,4 +1,4 @@
-"""What stands in a classifier's place: a head, a stripped head, a head behind its model; and how a labelled call reaches it.
+"""The modules that stand in a classifier's place: a head, a stripped head, a head behind its model; and their labelled calls.
 
 **How a labelled call travels.** A model hands its classifier features and nothing else, and what the objective needs (labels,
 neutral features) has to get past the model. So it goes around it: :func:`ask` holds a :class:`Call` for as long as the model
@@ -20,7 +20,7 @@ from dsnet_plugin.wrapping.blocks import Block
 
 
 class Call:
-    """What a slot is asked; ``answer`` is None until the model has called its classifier."""
+    """A request to the slot; ``answer`` is None until the model has called its classifier."""
 
     answer: Any = None
 
@@ -108,7 +108,7 @@ class _InPlace(nn.Module):
         self.tail = nn.Sequential(*block.tail)
 
     def rows(self, h: Tensor) -> Tensor:
-        """Features (N, D) from what the block was given: of feature maps (N, D, ...) the mean.
+        """Features (N, D) from the block's input; feature maps (N, D, ...) are averaged.
 
         Raises:
             ShapeError: features of each frame, or of another width.
@@ -126,8 +126,8 @@ class _InPlace(nn.Module):
         )
 
     def scores(self, logits: Tensor, h: Tensor) -> Tensor:
-        """Logits in the form of the block's output: with its further axes, all of size 1, and after the layers behind
-        its last one."""
+        """Logits in the form of the block's output: with its further axes, all of size 1, and passed through the layers
+        that followed its last one."""
         if self.keeps_axes and h.dim() > 2:
             ones = [1] * (h.dim() - 2)
             logits = logits.reshape(len(logits), *([-1, *ones] if self.channels_first else [*ones, -1]))

@@ -107,7 +107,7 @@ class TaskLoss(nn.Module):
             ) from error
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "TaskLoss":
-        # As float32() does with the logits: a weight in bfloat16 beside logits in float32 is an error of torch's.
+        # The criterion's weights stay in float32 like the logits: torch refuses a bfloat16 weight beside float32 logits.
         def moved(tensor: Tensor) -> Tensor:
             there = fn(tensor)
             if not there.is_floating_point() or there.dtype in (torch.float32, torch.float64) or tensor.is_meta:

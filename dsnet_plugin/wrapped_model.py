@@ -65,7 +65,7 @@ class WrappedModel(Enrolling, nn.Module):
         try:
             return super().__getattr__(name)
         except AttributeError:
-            # Not there yet, as while a copy is made; or how to copy and pickle the model, which is not how to do it here.
+            # The model is not there yet while a copy is made; and its way of being copied and pickled is not this class'.
             if name == "model" or name.startswith("__"):
                 raise
             return getattr(self.model, name)
@@ -197,14 +197,14 @@ class WrappedModel(Enrolling, nn.Module):
         return model
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "WrappedModel":
-        """A copy of its own; what modules keep of a forward pass is copied by value."""
+        """A copy that shares nothing; what modules keep of a forward pass is copied by value."""
         memo |= {key: value for key, value in by_value(self).items() if key not in memo}
         memo[id(self)] = twin = type(self).__new__(type(self))
         twin.__dict__.update(copy.deepcopy(self.__dict__, memo))
         return twin
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        """What pickle keeps: the model, from which the class is made again, and the state."""
+        """Gives pickle the model, from which the class is made again, and the state."""
         return _blank, (self.model,), self.__dict__
 
     def save_pretrained(self, folder: Any) -> None:

@@ -52,7 +52,7 @@ def open_audio(path: Path) -> "SoundStream":
     from benchmarks.corpora.sound_stream import SoundStream  # soundfile and NumPy
 
     try:
-        # As bytes, since a name need not be UTF-8; Windows has no other names.
+        # The name goes as bytes, since it need not be UTF-8; on Windows every name is text.
         stream = SoundStream(str(path) if os.name == "nt" else os.fsencode(path))
     except Exception as error:  # libsndfile fails in many ways on what is damaged
         raise AudioError(f"{path}: not readable as audio ({reason(error)}); expected WAV, FLAC, OGG or MP3") from error

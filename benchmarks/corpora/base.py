@@ -114,5 +114,5 @@ class Corpus:
 
     def counts(self) -> dict[str, int]:
         """The number of utterances of each of the four classes."""
-        found = Counter(utterance.label for utterance in self.utterances)
-        return {emotion: found[emotion] for emotion in EMOTIONS}
+        counter = Counter(utterance.label for utterance in self.utterances)
+        return {emotion: counter[emotion] for emotion in EMOTIONS}

@@ -40,14 +40,14 @@ def corpus_card(info: CorpusInfo) -> str:
 
 def corpus_summary(corpus: Corpus) -> str:
     """One line: the counts of a folder beside those of the release."""
-    info, found = corpus.info, corpus.counts()
+    info, counts = corpus.info, corpus.counts()
     if not info.counts:
-        return f"{sum(found.values()):,} utterances of {len(corpus.speakers)} speakers"
-    if found == info.counts and len(corpus.speakers) == info.speakers:
-        return f"complete: {sum(found.values()):,} utterances of {info.speakers} speakers, as in the release"
-    expected = ", ".join(f"{emotion} {found[emotion]:,} of {n:,}" for emotion, n in info.counts.items())
+        return f"{sum(counts.values()):,} utterances of {len(corpus.speakers)} speakers"
+    if counts == info.counts and len(corpus.speakers) == info.speakers:
+        return f"complete: {sum(counts.values()):,} utterances of {info.speakers} speakers, as in the release"
+    expected = ", ".join(f"{emotion} {counts[emotion]:,} of {n:,}" for emotion, n in info.counts.items())
     return (
-        f"{sum(found.values()):,} of {sum(info.counts.values()):,} utterances ({expected}), "
+        f"{sum(counts.values()):,} of {sum(info.counts.values()):,} utterances ({expected}), "
         f"{len(corpus.speakers)} of {info.speakers} speakers"
     )
 
@@ -85,9 +85,9 @@ def speakers_table(corpus: Corpus) -> str:
     for utterance in corpus.utterances:
         by_speaker.setdefault(utterance.speaker, []).append(utterance)
     rows = []
-    for speaker, own in sorted(by_speaker.items()):
-        counts = [sum(utterance.label == emotion for utterance in own) for emotion in EMOTIONS]
-        rows.append([speaker, own[0].sex or "?", *map(str, counts), str(len(own))])
+    for speaker, spoken in sorted(by_speaker.items()):
+        counts = [sum(utterance.label == emotion for utterance in spoken) for emotion in EMOTIONS]
+        rows.append([speaker, spoken[0].sex or "?", *map(str, counts), str(len(spoken))])
     total = [str(count) for count in corpus.counts().values()]
     foot = [["all", "", *total, str(len(corpus.utterances))]]
     return terminal(Table(["speaker", "sex", *EMOTIONS, "all"], rows, foot, left=2))

@@ -42,10 +42,10 @@ def download(session: Session, url: str, to: Path, checksum: str | None, remedy:
     """Downloads a file to ``to``, unless a file with this checksum is there; what comes is kept in ``to``.part.
 
     Args:
-        session: From :func:`open_session`.
-        url: Of the file.
+        session: What :func:`open_session` gave.
+        url: The file's address.
         to: The file to write; it is whole or as it was before.
-        checksum: ``"algorithm:hexadecimal"``; None takes what comes, and whatever is there.
+        checksum: ``"algorithm:hexadecimal"``; None accepts whatever comes, or is there already.
         remedy: What the user can do where the checksum differs, for the error.
         progress: Whether to show a bar on standard error.
 
@@ -81,13 +81,13 @@ def _transfer(session: Session, part: Path, progress: bool, url: str, to: str, _
 
 
 def _ask(session: Session, url: str, begin: int) -> Response:
-    """The answer to a request for the bytes from ``begin`` on; it is for all of them where the server has it so."""
+    """The answer to a request for the bytes from ``begin`` on; a server that knows no ranges answers with all of them."""
     ranges = {"Range": f"bytes={begin}-"} if begin else {}
     try:
         response = session.get(url, headers=ranges, stream=True, timeout=_TIMEOUT)
-        given = response.headers.get("Content-Range", "")
+        content_range = response.headers.get("Content-Range", "")
         # 416: the file has no more bytes than the part, so the part is of another file.
-        if response.status_code in (206, 416) and not given.startswith(f"bytes {begin}-"):
+        if response.status_code in (206, 416) and not content_range.startswith(f"bytes {begin}-"):
             response.close()
             response = session.get(url, stream=True, timeout=_TIMEOUT)
     except RequestException as error:

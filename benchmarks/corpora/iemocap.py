@@ -34,7 +34,7 @@ _EMOTIONS = {
     "xxx": "no agreement",
 }
 
-# The sub-folders of EmoEvaluation hold single raters' files with lines of the same form: this folder's own files only.
+# Only this folder's files count: its sub-folders hold single raters' files with lines of the same form.
 _LABEL_FILES = r"EmoEvaluation/[^/]+\.txt"
 _LABEL_LINE = r"\[[\d.]+ - [\d.]+\]\s+(?P<key>(?P<session>Ses\d\d)[FM]_\w+_(?P<sex>[FM])\w+)\s+(?P<code>\w+)\s+\[.*"
 

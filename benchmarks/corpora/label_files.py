@@ -15,7 +15,7 @@ SEXES = {"female": "F", "f": "F", "male": "M", "m": "M"}
 def read_label_lines(
     document: Path, start: str, pattern: str, emotions: Mapping[str, str]
 ) -> Iterator[tuple[re.Match[str], str]]:
-    """The label lines of a text file that has others too: each match, and the emotion that its group ``code`` means.
+    """The label lines among the lines of a text file: each match, and the emotion that its group ``code`` means.
 
     Only the lines that begin with ``start`` are label lines, and every one of them must match the whole ``pattern``.
 

@@ -59,7 +59,7 @@ def _is_there(path: Path) -> bool:
 
 
 def _header(files: AudioFiles, path: Path, report: Report) -> Header | None:
-    """The header of a file that can be used; the others are reported."""
+    """The header of a file that can be used; a file that cannot is reported."""
     name = files.name(path)
     try:
         if is_pointer(path):

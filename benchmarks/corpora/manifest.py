@@ -106,7 +106,7 @@ def utterances(files: AudioFiles, report: Report, words: Mapping[str, str] | Non
 
 
 def _labels(table: Path, seen: list[tuple[int, str]], words: Mapping[str, str], report: Report) -> dict[str, str]:
-    """What each word of the table means; all that mean nothing are refused together."""
+    """The meaning of each word of the table; the words without one are refused together."""
     by_word = {**_BY_WORD, **{word.strip().lower(): label.strip().lower() for word, label in words.items()}}
     counts, firsts = Counter(word for _, word in seen), {word: number for number, word in reversed(seen)}
     for word in words:

@@ -13,7 +13,7 @@ _Item = TypeVar("_Item")
 
 
 def oddities(utterances: Sequence[Utterance]) -> list[str]:
-    """The sentences; none for a corpus as it should be."""
+    """Sentences on what is odd about the utterances; none for a corpus as it should be."""
     return [*_two_sexes(utterances), *_alike(utterances), *_same_sound(utterances), *_overlaps(utterances)]
 
 
@@ -35,7 +35,7 @@ def _alike(utterances: Iterable[Utterance]) -> Iterator[str]:
 
 
 def _same_sound(utterances: Iterable[Utterance]) -> Iterator[str]:
-    """Files of the same bytes; only those of one size are read, and to the end only those with the same end."""
+    """Files of the same bytes; only files of equal size are read, and whole only those whose ends are equal."""
     by_path = {utterance.path: utterance for utterance in utterances}
     groups = [list(by_path)]
     for key in (_size, _tail, _content):
@@ -51,7 +51,7 @@ def _same_sound(utterances: Iterable[Utterance]) -> Iterator[str]:
 
 
 def _overlaps(utterances: Iterable[Utterance]) -> Iterator[str]:
-    """Segments of one file in which two speakers have the same moment."""
+    """Pairs of segments of one file that overlap in time and name different speakers."""
     segments: dict[Path, list[Utterance]] = defaultdict(list)
     for utterance in utterances:
         segments[utterance.path].append(utterance)

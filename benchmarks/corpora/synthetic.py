@@ -104,8 +104,8 @@ def _stems(name: str, counts: dict[str, int]) -> list[tuple[str, str, int]]:
 def _holds(root: Path, settings: SyntheticSettings) -> bool:
     """Whether the corpus of these settings is in the folder; False for an empty or absent one."""
     if (root / _MANIFEST).is_file():
-        asked, found = {"version": _VERSION, **asdict(settings)}, _read(root)["settings"]
-        other = [f"{key}={found.get(key)} (asked: {value})" for key, value in asked.items() if found.get(key) != value]
+        asked, present = {"version": _VERSION, **asdict(settings)}, _read(root)["settings"]
+        other = [f"{key}={present.get(key)} (asked: {n})" for key, n in asked.items() if present.get(key) != n]
         if other:
             raise CorpusError(f"{root} holds a synthetic corpus of {', '.join(other)}; choose another folder")
         return True

@@ -17,7 +17,7 @@ class Clock:
     marked without waiting for the device.
 
     Args:
-        device: what computes.
+        device: the device that computes.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -41,7 +41,7 @@ class Clock:
             torch.cuda.synchronize(self.device)
 
     def seconds(self, run: Callable[[], object]) -> float:
-        """What a call takes, the device idle before and after."""
+        """The seconds that a call takes, the device idle before and after."""
         self.wait()
         started = time.perf_counter()
         run()
@@ -50,15 +50,15 @@ class Clock:
 
 
 def in_turn(measures: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:
-    """Measures several things once a round, so that what else the machine does falls on all of them.
+    """Measures several things once a round, so that other work of the machine slows all of them alike.
 
     Every other round goes backwards. One more round comes first and does not count: it warms up.
     """
-    found: dict[str, list[T]] = {name: [] for name in measures}
+    measured: dict[str, list[T]] = {name: [] for name in measures}
     for number in range(rounds + 1):
         for name in list(measures)[:: 1 if number % 2 else -1]:
-            found[name].append(measures[name]())
-    return {name: own[1:] for name, own in found.items()}
+            measured[name].append(measures[name]())
+    return {name: results[1:] for name, results in measured.items()}
 
 
 def median_ratio(ones: Sequence[float], others: Sequence[float]) -> float:

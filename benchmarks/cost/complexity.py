@@ -37,8 +37,9 @@ class Complexity:
 
     In training an utterance comes with references of its own, as in Table 3, and with its share of the target's utterances
     where a batch has some; it is counted once for each of the method's phases. On the paper's CNN THOP's rules hold:
-    convolutions and linear layers count without bias, batch norm as 4 an element, operations outside modules as 0. On any other
-    encoder, whose modules THOP need not know, half of torch's floating-point operations: convolutions and matrix products.
+    convolutions and linear layers count without bias, batch norm as 4 an element, operations outside modules as 0. THOP need
+    not know the modules of any other encoder; there half of torch's floating-point operations count, those of convolutions
+    and matrix products.
     """
 
     method: str
@@ -74,7 +75,7 @@ def measure(
     A frozen encoder, which runs once however long the training is, counts in inference alone.
 
     Args:
-        name: of ``METHODS`` or ``VARIANTS``.
+        name: a name of ``METHODS`` or ``VARIANTS``.
         spec: the encoder.
         max_frames: frames of 10 ms.
         config: the settings in which the method differs from its defaults.
@@ -98,18 +99,18 @@ def measure(
 
 
 def counts_table(counts: Sequence[Complexity], beside_paper: bool = True) -> str:
-    """Table 3: what was counted, and in brackets what the paper prints, of its CNN and four methods."""
+    """Table 3: the counts, and in brackets what the paper prints for its CNN and four methods."""
     rows = []
-    for found in counts:
+    for count in counts:
         row = [
-            f"{found.training_parameters:,}",
-            f"{found.training_macs / 1e9:.4f}G",
-            f"{found.inference_parameters:,}",
-            f"{found.inference_macs / 1e9:.4f}G",
+            f"{count.training_parameters:,}",
+            f"{count.training_macs / 1e9:.4f}G",
+            f"{count.inference_parameters:,}",
+            f"{count.inference_macs / 1e9:.4f}G",
         ]
-        if beside_paper and (printed := PAPER_TABLE_3.get(found.method)):
-            row = [f"{own} ({paper:.2f}{unit})" for own, paper, unit in zip(row, printed, "MGMG", strict=True)]
-        rows.append([found.method, *row])
+        if beside_paper and (printed := PAPER_TABLE_3.get(count.method)):
+            row = [f"{counted} ({paper:.2f}{unit})" for counted, paper, unit in zip(row, printed, "MGMG", strict=True)]
+        rows.append([count.method, *row])
     header = ["method", "training params", "training MACs", "inference params", "inference MACs"]
     return terminal(Table(header, rows))
 
@@ -135,7 +136,7 @@ def _train(method: Method, batch: Batch) -> None:
 
 
 def _training_batch(method: Method, max_frames: int) -> Batch:
-    """One labelled utterance, or as few as a whole number of the target's utterances goes with."""
+    """One labelled utterance, or the fewest that go with a whole number of the target's utterances."""
     batch_size = TrainingSettings().batch_size
     parts = gcd(batch_size, method.target_rows)
     rows = batch_size // parts
@@ -157,9 +158,9 @@ def _rows(method: Method, rows: int, max_frames: int, with_neutral: bool) -> Bat
         speakers = Speakers(names, neutral * rows, lambda: torch.zeros(len(names), 1), "error", seed=0)
         references = method.pairing(speakers)
         assert references is not None
-        found = references.batch([row * len(neutral) for row in range(rows)])
-        batch["neutral"] = _silence(method, len(found.references), max_frames)
-        batch |= {"neutral_index": found.neutral_index, "neutral_mask": found.neutral_mask}
+        chosen = references.batch([row * len(neutral) for row in range(rows)])
+        batch["neutral"] = _silence(method, len(chosen.references), max_frames)
+        batch |= {"neutral_index": chosen.neutral_index, "neutral_mask": chosen.neutral_mask}
     return batch
 
 

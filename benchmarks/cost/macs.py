@@ -1,4 +1,4 @@
-"""Multiply-accumulate operations, counted in two ways: as the paper's Table 3 does, and of any model."""
+"""Multiply-accumulate operations, counted in two ways: by the rules of the paper's Table 3, and for any model."""
 
 import copy
 from collections.abc import Callable

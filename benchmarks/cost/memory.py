@@ -16,9 +16,9 @@ def size(tensors: Iterable[Tensor]) -> int:
 def growth(run: Callable[[], object], device: torch.device) -> int:
     """The bytes by which the memory of torch's tensors grows at the peak of a call.
 
-    On CUDA as its allocator counts. On the CPU from the profiler's record of every allocation and release: the process'
-    resident size would tell what the C library keeps for later and what ran before. Workspaces that oneDNN takes for
-    itself are in neither.
+    On CUDA its allocator counts them. On the CPU they come from the profiler's record of every allocation and release: the
+    process' resident size would also hold what the C library keeps for later and what ran before. Neither has the
+    workspaces that oneDNN takes for itself.
     """
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -28,8 +28,8 @@ def bf16_gain(batch_size: int = 32, max_frames: int = 600, device: str = "auto",
         data, fold = random_data(settings, 3, accelerator.device)
         timed[precision] = TimedMethod(BASELINE, {}, data, fold, settings, accelerator)
     timed["fp32"].method.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # not in its stubs
-    found = in_turn({precision: own.train for precision, own in timed.items()}, rounds)
-    return median_ratio(*([seconds for seconds, _ in found[precision]] for precision in ("fp32", "bf16")))
+    trainings = in_turn({precision: method.train for precision, method in timed.items()}, rounds)
+    return median_ratio(*([seconds for seconds, _ in trainings[precision]] for precision in ("fp32", "bf16")))
 
 
 def stripped_cost(
@@ -53,5 +53,5 @@ def stripped_cost(
         with torch.inference_mode():
             return clock.seconds(lambda: model(inputs))
 
-    found = in_turn({"stripped": lambda: seconds(stripped), "bare": lambda: seconds(bare)}, rounds)
-    return median_ratio(found["stripped"], found["bare"])
+    latencies = in_turn({"stripped": lambda: seconds(stripped), "bare": lambda: seconds(bare)}, rounds)
+    return median_ratio(latencies["stripped"], latencies["bare"])

@@ -37,15 +37,15 @@ def measure_speed(
     """Measures a method and the baseline in turn, on random features of eight speakers; times are medians over rounds.
 
     Args:
-        name: of ``METHODS`` or ``VARIANTS``.
+        name: a name of ``METHODS`` or ``VARIANTS``.
         encoder: what the method is on; one that is trained.
         config: the method's settings.
         batch_size: utterances in a batch, in training and in inference.
-        max_frames: their frames of 10 ms.
+        max_frames: the frames of 10 ms of an utterance.
         precision: ``"fp32"``, ``"bf16"``, or ``"auto"`` for what the device is fast in.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         compile: put the encoder through ``torch.compile``.
-        rounds: one more comes first, to warm up.
+        rounds: the rounds that count; one more comes first, to warm up.
         steps: training batches a round, of which the first does not count; None for 3 on the CPU and 20 on CUDA.
 
     Raises:

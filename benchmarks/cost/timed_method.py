@@ -37,7 +37,7 @@ class TimedMethod:
     """A method that is trained as :func:`benchmarks.training.fit.fit` does it, in the same loop, and infers as in testing.
 
     Args:
-        name: of the method.
+        name: the method's name.
         config: its settings.
         data: the corpus of :func:`random_data`.
         fold: the fold of :func:`random_data`.
@@ -74,10 +74,10 @@ class TimedMethod:
         self.method.training_step = self._marked  # type: ignore[method-assign]
 
     def round(self) -> dict[str, float]:
-        """Seconds of each part of the work on a batch.
+        """The seconds that each part of the work on a batch takes.
 
-        ``training`` and its ``outside`` are those of :meth:`train`, ``statistics`` are the seconds in which batch-norm
-        statistics are computed of a batch, ``latency`` is one utterance's in inference and ``inference`` a batch's.
+        ``training`` and its ``outside`` come from :meth:`train`. ``statistics`` is the time that the batch-norm statistics
+        of a batch take, ``latency`` that of inference on one utterance, ``inference`` that of inference on a batch.
         """
         training, outside = self.train()
         statistics_seconds = self.clock.seconds(self._compute_statistics)
@@ -95,8 +95,9 @@ class TimedMethod:
         """An epoch in the training loop, in which no step waits for the device.
 
         Returns:
-            Seconds from the end of one training step to the end of the next, and those of them before the next begins, in
-            which the loop sums up losses and prepares a batch. Medians over full batches, added up over the phases.
+            The seconds from the end of one training step to the end of the next, and how many of them pass before the next
+            begins, while the loop sums up losses and prepares a batch. Both are medians over full batches, added up over
+            the phases.
         """
         self._marks.clear()
         with tqdm(disable=True) as bar:
@@ -126,7 +127,7 @@ class TimedMethod:
     def inference_peak(self) -> int:
         """Bytes at the peak of a batch's inference: the weights that inference needs, the batch, what comes and goes."""
         modules = self.method.inference_modules()
-        held = [self.utterances, [[list(own.parameters()), list(own.buffers())] for own in modules]]
+        held = [self.utterances, [[list(module.parameters()), list(module.buffers())] for module in modules]]
         return size(_tensors(held)) + growth(lambda: self.infer(self.utterances), self.clock.device)
 
     def _marked(self, batch: Batch, step: Step) -> Losses:

@@ -1,4 +1,4 @@
-"""What every method offers to the training loop."""
+"""The interface that every method offers to the training loop."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol

@@ -111,8 +111,8 @@ class DIFL(Method):
 
     def _alignment(self, taps: list[Tensor], domains: Tensor) -> Tensor:
         """L_A over the K speakers and, as domain K, the target."""
-        found = [mean_squared_mmd(tap, domains, self.num_speakers + 1) for tap in taps]
-        return torch.stack([omega * mmd for omega, mmd in zip(self.omega, found, strict=True)]).sum()
+        discrepancies = [mean_squared_mmd(tap, domains, self.num_speakers + 1) for tap in taps]
+        return torch.stack([omega * mmd for omega, mmd in zip(self.omega, discrepancies, strict=True)]).sum()
 
 
 def alignment_weights(taps: int, weights: Weights) -> list[float]:

@@ -126,15 +126,15 @@ class DSC(Method):
 
     def _hook_stages(self) -> None:
         """Makes the stages' linear layers and permanent hooks: a compiled encoder ignores hooks that are added later."""
-        found = stages(self.encoder)
-        if not found:
+        conditioned = stages(self.encoder)
+        if not conditioned:
             raise ConfigError(
                 f"fusion='multistage' acts on the stages of an encoder, and none of {type(self.encoder).__name__} are "
                 "known; use add, sub or gate"
             )
-        self.conditions.extend(nn.Linear(self.encoder.num_features, stage.channels) for stage in found)
-        self._shifts: list[Tensor] = []  # of each stage (N, channels), during a pass of E
-        for place, stage in enumerate(found):
+        self.conditions.extend(nn.Linear(self.encoder.num_features, stage.channels) for stage in conditioned)
+        self._shifts: list[Tensor] = []  # one for each stage, (N, channels), during a pass of E
+        for place, stage in enumerate(conditioned):
             stage.module.register_forward_hook(partial(self._shift, place, stage.dim))
 
     def _conditioned(self, inputs: Any, e: Tensor, has_one: Tensor) -> Tensor:

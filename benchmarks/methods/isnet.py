@@ -20,12 +20,12 @@ class IndividualReferences(KeptReferences):
 
     def __init__(self, speakers: Speakers, k: int, self_reference: bool) -> None:
         super().__init__(speakers.names, speakers.neutral, k=k, seed=speakers.seed, missing=speakers.missing)
-        self.is_own = [neutral and self_reference for neutral in speakers.neutral]
+        self.is_its_own_reference = [neutral and self_reference for neutral in speakers.neutral]
 
     def beside(self, utterance: int, epoch: int = 0) -> list[int]:
-        """As many as k; a speaker with fewer neutral utterances repeats them in turn."""
-        own = [utterance] if self.is_own[utterance] else self.of(self.speakers[utterance], epoch)
-        return [own[i % len(own)] for i in range(self.k)] if own else []
+        """k references; a speaker with fewer neutral utterances repeats them in turn."""
+        references = [utterance] if self.is_its_own_reference[utterance] else self.of(self.speakers[utterance], epoch)
+        return [references[i % len(references)] for i in range(self.k)] if references else []
 
 
 class Standardisation(nn.Module):

@@ -19,9 +19,9 @@ class MEnAN(Method):
 
     The speaker pass trains S alone, on cross-entropy over the K training speakers. The encoder pass trains E and C on
     ``CE(C(v), y) - lambda H``, v = E(x), with H the mean entropy of softmax(S(v)); S is held, but not detached, so that H
-    reaches E. A module that is held is in eval mode: it uses its running statistics and does not update them. As in the authors' public code
-    each epoch has one pass of either kind over the training set, lambda is constant, and gradients are clipped at norm
-    10, those of E and of C each by themselves.
+    reaches E. A module that is held is in eval mode: it uses its running statistics and does not update them. Each epoch
+    has one pass of either kind over the training set, lambda is constant, and gradients are clipped at norm 10, those of E
+    and of C each by themselves, all as in the authors' public code.
 
     [R] ``alternate="batch"``, both passes on each batch in turn: of that variant only the name is known.
 
@@ -60,7 +60,7 @@ class MEnAN(Method):
     def forward(self, inputs: Any, labels: Tensor | None = None) -> Tensor | MethodOutput:
         """Inputs of N utterances to logits, with labels (N,) to a :class:`MethodOutput` of the task's loss alone.
 
-        That is for validation, whose speaker is none of the K; see :meth:`training_step` for the rest.
+        Validation calls it so, since its speaker is none of the K; see :meth:`training_step` for the rest.
         """
         logits: Tensor = self.classifier(self.encoder(inputs))
         if labels is None:

@@ -20,7 +20,7 @@ def mean_squared_mmd(x: Tensor, domains: Tensor, num_domains: int) -> Tensor:
 
     Args:
         x: features of all domains, shape (N, D).
-        domains: of which domain each row is, shape (N,), 0 to ``num_domains`` - 1.
+        domains: the domain of each row, shape (N,), 0 to ``num_domains`` - 1.
         num_domains: their number.
 
     Returns:
@@ -28,15 +28,15 @@ def mean_squared_mmd(x: Tensor, domains: Tensor, num_domains: int) -> Tensor:
     """
     with torch.autocast(x.device.type, enabled=False):
         kernel = _kernel(float32(x))
-        own = (domains == torch.arange(num_domains, device=x.device)[:, None]).to(kernel.dtype)
-        others = 1 - own
-        n, m = own.sum(1), others.sum(1)
+        members = (domains == torch.arange(num_domains, device=x.device)[:, None]).to(kernel.dtype)
+        rest = 1 - members
+        n, m = members.sum(1), rest.sum(1)
         compared = (n > 1) & (m > 1)
         # The diagonal, each row with itself, is left out of both means within and does not occur between.
         kernel = kernel - torch.diag_embed(kernel.diagonal())
-        within = ((own @ kernel) * own).sum(1) / (n * (n - 1)).clamp(min=1)
-        without = ((others @ kernel) * others).sum(1) / (m * (m - 1)).clamp(min=1)
-        between = ((own @ kernel) * others).sum(1) / (n * m).clamp(min=1)
+        within = ((members @ kernel) * members).sum(1) / (n * (n - 1)).clamp(min=1)
+        without = ((rest @ kernel) * rest).sum(1) / (m * (m - 1)).clamp(min=1)
+        between = ((members @ kernel) * rest).sum(1) / (n * m).clamp(min=1)
         return (compared * (within - 2 * between + without)).sum() / compared.sum().clamp(min=1)
 
 

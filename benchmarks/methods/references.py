@@ -1,6 +1,7 @@
 """Neutral references that are trained on as well: those of the methods that compare DSNet with others (DSC, ISNet)."""
 
 from collections.abc import Sequence
+from itertools import chain
 
 import torch
 
@@ -28,10 +29,12 @@ class KeptReferences(NeutralReferences):
         """The references of a batch of utterances, each distinct one once (K of them for N utterances)."""
         chosen = [self.beside(i, epoch) for i in indices]
         width = max(map(len, chosen), default=1) or 1
-        places = {reference: row for row, reference in enumerate(dict.fromkeys(r for own in chosen for r in own))}
-        index = torch.tensor([[places[r] for r in own] or [0] * width for own in chosen], dtype=torch.int64)
+        places = {reference: row for row, reference in enumerate(dict.fromkeys(chain.from_iterable(chosen)))}
+        index = torch.tensor(
+            [[places[r] for r in references] or [0] * width for references in chosen], dtype=torch.int64
+        )
         return NeutralBatch(
             torch.tensor(list(places), dtype=torch.int64),
             index[:, 0] if width == 1 else index,
-            torch.tensor([bool(own) for own in chosen], dtype=torch.bool),
+            torch.tensor([bool(references) for references in chosen], dtype=torch.bool),
         )

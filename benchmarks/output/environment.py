@@ -50,7 +50,7 @@ def _cpu() -> str:
 
 def _revision() -> str | None:
     try:
-        found = subprocess.run(
+        description = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=12"],
             cwd=Path(__file__).parent,
             capture_output=True,
@@ -59,4 +59,4 @@ def _revision() -> str | None:
         )
     except (OSError, subprocess.CalledProcessError):
         return None
-    return found.stdout.strip()
+    return description.stdout.strip()

@@ -1,4 +1,4 @@
-"""Writing files so that a killed process or a full disk never leaves half of one, and where those lie that can be made again."""
+"""Files that are written whole or not at all, even by a killed process; and the folder of those that can be made again."""
 
 import json
 import os

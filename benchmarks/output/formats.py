@@ -59,7 +59,7 @@ def escape_markdown(text: str) -> str:
 def latex(table: Table, where: str = "") -> str:
     """A ``table`` environment; needs the package booktabs. ``where`` tells its caption from those of other sections.
 
-    LaTeX numbers tables itself, so that the paper's number at the title's begin is left out.
+    LaTeX numbers tables itself, so that the paper's number at the beginning of the title is left out.
     """
     aligned = "l" * table.left + "r" * (len(table.header) - table.left)
     rows = [" & ".join(map(_latex_cell, row)) + r" \\" for row in table.rows]
@@ -91,7 +91,7 @@ def escape_latex(text: str) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """The numbers in full: deviation, interval and marks in columns of their own, nothing where there is no number.
+    """The numbers with all their digits; deviation, interval and marks have columns of their own, empty without a number.
 
     Words that begin like a formula are those of :func:`csv_word`.
     """
@@ -153,7 +153,7 @@ def _latex_cell(value: Value) -> str:
 
 
 def _columns(values: Sequence[Value]) -> list[int]:
-    """Which sub-columns a column of the CSV needs: those for which a row has something, at least one."""
+    """The sub-columns that a column of the CSV needs: those in which any row has something; at least the first."""
     return [i for i in range(len(_SUBCOLUMNS)) if any(_plain(value)[i] for value in values)] or [0]
 
 

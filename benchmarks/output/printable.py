@@ -1,4 +1,4 @@
-"""Names and messages as a terminal may have them."""
+"""Names and messages without characters that could harm a terminal."""
 
 from pathlib import Path
 from typing import Any

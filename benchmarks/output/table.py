@@ -76,7 +76,7 @@ class Table:
     """How many first columns hold words and stand to the left."""
 
     folded: bool = False
-    """Whether the report's page shows it on demand alone."""
+    """Whether the report's page shows it only on demand."""
 
     name: str = ""
     """The name of its files, without a suffix."""

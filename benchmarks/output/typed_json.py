@@ -82,7 +82,7 @@ def _read_fields(kind: Any, value: Any, path: str) -> Any:
 
 
 @lru_cache
-def _hints(kind: Any) -> dict[str, Any]:
+def _hints(kind: Any) -> dict[str, object]:
     return get_type_hints(kind)
 
 

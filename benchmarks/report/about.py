@@ -19,7 +19,7 @@ _CELLS_OWN = {"encoder", "seed"}
 
 
 def budget_line(budget: Budget) -> str:
-    """A budget in one line; what is as usual goes without saying."""
+    """A budget in one line, which names only the settings that differ from the usual."""
     said = [describe_protocol(budget.protocol)]
     said += [form.format(getattr(budget.settings, key)) for key, form in _SAID.items()]
     said += [
@@ -32,7 +32,7 @@ def budget_line(budget: Budget) -> str:
 
 
 def what_was_run(cells: Sequence[Cell]) -> list[tuple[str, list[str]]]:
-    """Terms with what there is to say to each."""
+    """Pairs of a term and the texts that explain it."""
     environments = [cell.record.environment for cell in cells]
     hours = sum(cell.record.story.seconds for cell in cells) / 3600
     return [

@@ -61,15 +61,15 @@ def write_report(runs: Sequence[Path], out: Path | None = None, say: Callable[[s
 def _planned(cells: Sequence[Cell], speeds: Sequence[SpeedRecord]) -> Iterator[tuple[str, Callable[[], Section]]]:
     """The sections in their order, by their titles."""
     by_budget = _grouped(cells, lambda cell: cell.budget)
-    for i, own in enumerate(by_budget, 1):
-        budget = budget_line(own[0].budget)
+    for i, budget_cells in enumerate(by_budget, 1):
+        budget = budget_line(budget_cells[0].budget)
         number = [f"budget {i}"] if len(by_budget) > 1 else []
-        by_encoder = _grouped(own, lambda cell: cell.encoder)
+        by_encoder = _grouped(budget_cells, lambda cell: cell.encoder)
         for part in by_encoder:
             where = ", ".join([*([part[0].encoder] if len(by_encoder) > 1 else []), *number])
             title = f"Results: {where}" if where else "Results"
             yield title, partial(encoder_section, title, budget, where, part)
-        if len(by_encoder) > 1 or fitting_speeds(own[0].budget.settings, speeds):
+        if len(by_encoder) > 1 or fitting_speeds(budget_cells[0].budget.settings, speeds):
             title = ": ".join(["Encoders" if len(by_encoder) > 1 else "Speed", *number])
             yield title, partial(_encoders, title, budget, ", ".join(number), by_encoder, speeds)
     present = {cell.method for cell in cells}

@@ -32,7 +32,7 @@ class Cell:
     """One finished cell, with what tables sort it by."""
 
     record: CellRecord
-    """All that it left."""
+    """The record that it left."""
 
     folder: Path
     """Where it left its files, which need not be there any more."""
@@ -44,7 +44,7 @@ class Cell:
 
     @property
     def label(self) -> str:
-        """How tables call the method with these settings."""
+        """The name that tables give the method with these settings."""
         return self.record.label
 
     @cached_property
@@ -77,7 +77,7 @@ class Cell:
 
 @dataclass
 class Runs:
-    """What was read."""
+    """The content of run folders."""
 
     cells: list[Cell] = field(default_factory=list)
     """The finished cells, each once."""
@@ -86,7 +86,7 @@ class Runs:
     """The lines of speed, in their order."""
 
     remarks: list[str] = field(default_factory=list)
-    """What was odd about the files."""
+    """Sentences on what was odd about the files."""
 
 
 def read_runs(paths: Sequence[Path]) -> Runs:

@@ -33,7 +33,7 @@ class Entry:
 class Column:
     """One corpus within itself, or from one to another, with the rows that were tested so.
 
-    All entries rest on the same folds and seeds, and without a fold and seed common to all rows there are none.
+    All entries rest on the same folds and seeds; where no fold and seed is common to all rows, there are no entries.
     """
 
     name: str

@@ -31,14 +31,14 @@ def complexity_table(name: str, methods: Sequence[str]) -> Table:
     for method in methods:
         printed = PAPER_TABLE_3.get(method, (None,) * 4)
         counted = zip(measure(method).in_table_3_units(), "MGMG", printed, strict=True)
-        rows.append([method, *(Number(own, form=".3f", unit=unit, paper=paper) for own, unit, paper in counted)])
+        rows.append([method, *(Number(number, form=".3f", unit=unit, paper=paper) for number, unit, paper in counted)])
     header = ["method", "training parameters", "training MACs", "inference parameters", "inference MACs"]
     notes = ["For one utterance of 600 frames on the paper's CNN; in brackets the figures that the paper prints."]
     return Table(header, rows, notes=notes, name=name, title="Table 3. Complexity of the methods")
 
 
 def fitting_speeds(settings: TrainingSettings, speeds: Sequence[SpeedRecord]) -> dict[tuple[str, str], SpeedRecord]:
-    """By encoder and method the last line of speed that was measured with a budget's frames, batch and precision."""
+    """The last line of speed for each encoder and method, of those measured with a budget's frames, batch and precision."""
     wanted = (settings.max_frames, settings.batch_size, settings.precision, settings.compile)
     return {
         (line.encoder, line.method): line
@@ -56,7 +56,7 @@ def encoder_cost_table(
         name: of the table's files.
         title: above it.
         encoders: what the cells were trained on.
-        settings: of the cells; speed counts that was measured with their frames, batch and precision.
+        settings: the cells' settings; only speed that was measured with their frames, batch and precision counts.
         speeds: lines of speed.
     """
     header = [
@@ -114,15 +114,13 @@ def encoder_uar_table(name: str, title: str, by_encoder: Mapping[str, Sequence[C
     Args:
         name: of the table's files.
         title: above it.
-        by_encoder: columns of which the rows are the baseline and DSNet.
+        by_encoder: columns whose rows are the baseline and DSNet.
     """
     header = ["tested on", "encoder", "bare", "with DSNet", "difference", "p (utterances)", "p (speakers)"]
     rows = [
         row
-        for column in dict.fromkeys(column.name for columns in by_encoder.values() for column in columns)
-        for row in _pairs(
-            column, {e: own for e, columns in by_encoder.items() for own in columns if own.name == column}
-        )
+        for corpus in dict.fromkeys(column.name for columns in by_encoder.values() for column in columns)
+        for row in _pairs(corpus, {e: c for e, columns in by_encoder.items() for c in columns if c.name == corpus})
     ]
     notes = [
         "Bare and with DSNet over the same folds and seeds. Two-sided paired permutation tests, after Holm's adjustment "
@@ -132,16 +130,12 @@ def encoder_uar_table(name: str, title: str, by_encoder: Mapping[str, Sequence[C
 
 
 def _pairs(name: str, by_encoder: Mapping[str, Column]) -> list[Sequence[Value]]:
-    both = {e: own.entries for e, own in by_encoder.items() if {BASELINE, OURS} <= own.entries.keys()}
-    p = {
-        unit: holm(
-            [paired_permutation(own[OURS].predictions, own[BASELINE].predictions, unit) for own in both.values()]
-        )
-        for unit in get_args(Unit)
-    }
+    both = {e: column.entries for e, column in by_encoder.items() if {BASELINE, OURS} <= column.entries.keys()}
+    predictions = [(entries[OURS].predictions, entries[BASELINE].predictions) for entries in both.values()]
+    p = {unit: holm([paired_permutation(*pair, unit) for pair in predictions]) for unit in get_args(Unit)}
     rows: list[Sequence[Value]] = []
-    for i, (encoder, own) in enumerate(both.items()):
-        bare, ours = own[BASELINE], own[OURS]
+    for i, (encoder, entries) in enumerate(both.items()):
+        bare, ours = entries[BASELINE], entries[OURS]
         difference = mean_uar(ours.predictions) - mean_uar(bare.predictions)
         rows.append(
             [

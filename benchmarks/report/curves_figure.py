@@ -16,7 +16,7 @@ def curves_figure(name: str, title: str, cells: Sequence[Cell]) -> Picture:
     Args:
         name: of the figure's files.
         title: above it.
-        cells: of one method, at least one.
+        cells: at least one, all of the same method.
     """
     corpora = list(dict.fromkeys(cell.corpus for cell in cells))
     names = [name for name in panels([cell.record.story.curves for cell in cells]) if name != "total loss"]

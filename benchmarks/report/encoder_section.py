@@ -27,7 +27,7 @@ _SCORES = "Mean ± standard deviation over seeds, [95% interval over speakers, o
 
 
 def encoder_section(title: str, budget: str, where: str, cells: Sequence[Cell]) -> Section:
-    """All that the cells of one encoder and one budget have to show.
+    """Makes the tables and figures of the cells of one encoder and one budget.
 
     Args:
         title: of the section.
@@ -59,13 +59,13 @@ def encoder_section(title: str, budget: str, where: str, cells: Sequence[Cell]) 
 
 
 def _comparison(rows: Rows) -> list[Table | Picture]:
-    """Table 2, what stands behind it, and Figure 4."""
+    """Table 2, the tests and details behind it, and Figure 4."""
     if not rows:
         return []
-    found = columns(rows)
-    verdicts = {column.name: against_baseline_and_best(column) for column in found}
+    compared = columns(rows)
+    verdicts = {column.name: against_baseline_and_best(column) for column in compared}
     notes = [_SCORES, "SA: utterances of the test speaker serve in training or inference."]
-    tested = any(any(own.values()) for own in verdicts.values())
+    tested = any(any(marked.values()) for marked in verdicts.values())
     if tested:
         notes.append(
             f"{TO_FIRST} differs from the baseline, {TO_BEST} from the best method that is not DSNet (p at most {ALPHA} over "
@@ -73,27 +73,27 @@ def _comparison(rows: Rows) -> list[Table | Picture]:
         )
     adapts = {row: row_cells[0].record.adapts for row, row_cells in rows.items()}
     items: list[Table | Picture] = [
-        uar_table("table-2", "Table 2. The methods: UAR in percent", list(rows), found, verdicts, notes, adapts)
+        uar_table("table-2", "Table 2. The methods: UAR in percent", list(rows), compared, verdicts, notes, adapts)
     ]
     if tested:
-        items.append(statistics_table("table-2-statistics", "The tests behind Table 2", found, verdicts, BASELINE))
-    items.append(details_table("table-2-details", "Table 2 in detail", found))
-    figure = confusion_figure("figure-4", "Figure 4. Confusion matrices", found)
+        items.append(statistics_table("table-2-statistics", "The tests behind Table 2", compared, verdicts, BASELINE))
+    items.append(details_table("table-2-details", "Table 2 in detail", compared))
+    figure = confusion_figure("figure-4", "Figure 4. Confusion matrices", compared)
     return [*items, *([] if figure is None else [figure])]
 
 
 def _study(name: str, short: str, rest: str, rows: Rows) -> list[Table | Picture]:
-    """DSNet against other forms of itself, over the corpora on which there are such."""
-    found = [column for column in columns(rows) if set(column.rows) - {OURS}]
-    if not found:
+    """DSNet against other forms of itself, on the corpora for which there are any."""
+    compared = [column for column in columns(rows) if set(column.rows) - {OURS}]
+    if not compared:
         return []
-    verdicts = {column.name: against(column, OURS) for column in found}
+    verdicts = {column.name: against(column, OURS) for column in compared}
     notes = [_SCORES]
-    tested = any(any(own.values()) for own in verdicts.values())
+    tested = any(any(marked.values()) for marked in verdicts.values())
     if tested:
         notes.append(f"{TO_FIRST} differs from {OURS} (p at most {ALPHA} over speakers).")
-    table = uar_table(name, f"{short}{rest}: UAR in percent", list(rows), found, verdicts, notes)
-    behind = statistics_table(f"{name}-statistics", f"The tests behind {short}", found, verdicts, OURS)
+    table = uar_table(name, f"{short}{rest}: UAR in percent", list(rows), compared, verdicts, notes)
+    behind = statistics_table(f"{name}-statistics", f"The tests behind {short}", compared, verdicts, OURS)
     return [table, behind] if tested else [table]
 
 
@@ -104,5 +104,5 @@ def _spaces(ours: Sequence[Cell], baselines: Sequence[Cell]) -> Iterator[Picture
             continue
         same = [other for other in baselines if other.fold_and_seed == cell.fold_and_seed]
         title = f"Figure 3. Feature spaces of {corpus}"
-        if found := spaces_figure(f"figure-3-{corpus}", title, cell, first_with_spaces(same, corpus)):
-            yield found
+        if figure := spaces_figure(f"figure-3-{corpus}", title, cell, first_with_spaces(same, corpus)):
+            yield figure

@@ -4,7 +4,6 @@ from base64 import b64encode
 from collections.abc import Sequence
 from importlib.resources import files
 from math import isnan
-from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, StrictUndefined
@@ -41,7 +40,7 @@ def render_page(about: Sequence[tuple[str, Sequence[str]]], remarks: Sequence[st
     return template.render(about=about, remarks=remarks, sections=shown)
 
 
-def _table(table: Table, where: str) -> dict[str, Any]:
+def _table(table: Table, where: str) -> dict[str, object]:
     words = [_words(table, i) for i in range(len(table.header))]
     rows, foot = (
         [[_cell(value, word) for value, word in zip(row, words, strict=True)] for row in part]
@@ -68,7 +67,7 @@ def _words(table: Table, place: int) -> bool:
     return place < table.left or (bool(column) and all(isinstance(value, str) for value in column))
 
 
-def _cell(value: Value, word: bool) -> dict[str, Any]:
+def _cell(value: Value, word: bool) -> dict[str, object]:
     bold = isinstance(value, Number) and value.bold
     return {**parts(value)._asdict(), "bold": bold, "key": _key(value), "word": word}
 
@@ -81,7 +80,7 @@ def _key(value: Value) -> str:
     return "" if isnan(number) else repr(float(number))
 
 
-def _picture(picture: Picture) -> dict[str, Any]:
+def _picture(picture: Picture) -> dict[str, object]:
     return {
         "kind": "picture",
         "name": picture.name,

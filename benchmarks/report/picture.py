@@ -26,7 +26,7 @@ class Picture:
 
 
 def render(figure: Any, name: str, title: str, caption: str) -> Picture:
-    """Writes a matplotlib figure as both, on white; the same figure gives the same bytes."""
+    """Writes a matplotlib figure as PNG and SVG, on white; the same figure gives the same bytes."""
     options = {"facecolor": "white", "dpi": DPI}
     png, svg = io.BytesIO(), io.BytesIO()
     figure.savefig(png, format="png", **options)

@@ -73,7 +73,7 @@ def _chance(probes: Sequence[Probes], question: str, space: str) -> Number | Non
 
 
 def spread(values: Sequence[float], form: str) -> Number | None:
-    """Mean and sample deviation; None of nothing."""
+    """Mean and sample deviation; None without a value."""
     if not values:
         return None
     return Number(float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None, form=form)

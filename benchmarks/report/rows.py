@@ -11,7 +11,7 @@ OURS = "dsnet"
 BASELINE = "baseline"
 _NEUTRAL_SETTINGS = {"strategy", "references"}
 
-_ORDER = [name for base in METHODS for name in (base, *(own for own, (other, _) in VARIANTS.items() if other == base))]
+_ORDER = [name for method in METHODS for name in (method, *(v for v, (base, _) in VARIANTS.items() if base == method))]
 
 Rows = dict[str, list[Cell]]
 """Cells by the name of their row, in the order of the table."""
@@ -35,31 +35,32 @@ class Studies:
 def sort_rows(cells: Sequence[Cell]) -> Studies:
     """Sorts the cells of one encoder and one budget into the tables.
 
-    A method with several settings is in the comparison under its own name with those that its name labels, else with
-    those that come first; other settings of DSNet are studies of their own, other settings of any other method further
-    rows of the comparison, under their labels.
+    A method with several settings has one row of the comparison under its own name: with the settings that its name labels,
+    or without such with those that come first. Further settings of DSNet go into the studies; further settings of any
+    other method become rows of the comparison, under their labels.
     """
     studies = Studies()
     variants: dict[str, list[list[Cell]]] = {}
-    for own in _by_settings(cells):
-        variants.setdefault(own[0].method, []).append(own)
+    for variant in _by_settings(cells):
+        variants.setdefault(variant[0].method, []).append(variant)
     for method in dict.fromkeys([*_ORDER, *variants]):
         if method not in variants:
             continue
-        main, *others = sorted(variants[method], key=lambda own: own[0].label != method)
+        main, *others = sorted(variants[method], key=lambda variant: variant[0].label != method)
         if main[0].label != method:
             studies.remarks.append(
                 f"{method} stands for the settings labelled {main[0].label!r}; none is labelled {method}"
             )
         named = {method: main}
-        for own in others:
-            named[_name(own[0], main[0], named)] = own
+        for variant in others:
+            named[_name(variant[0], main[0], named)] = variant
         if VARIANTS.get(method, ("",))[0] == OURS:
             studies.ablation |= named
         elif method == OURS:
             studies.comparison[OURS] = main
-            for name, own in list(named.items())[1:]:
-                (studies.neutral if _differing(own[0], main[0]) <= _NEUTRAL_SETTINGS else studies.losses)[name] = own
+            for name, variant in list(named.items())[1:]:
+                rows = studies.neutral if _differing(variant[0], main[0]) <= _NEUTRAL_SETTINGS else studies.losses
+                rows[name] = variant
         else:
             studies.comparison |= named
     for study in ("ablation", "neutral", "losses"):
@@ -69,10 +70,10 @@ def sort_rows(cells: Sequence[Cell]) -> Studies:
 
 
 def _by_settings(cells: Sequence[Cell]) -> list[list[Cell]]:
-    found: dict[str, list[Cell]] = {}
+    by_settings: dict[str, list[Cell]] = {}
     for cell in cells:
-        found.setdefault(json.dumps([cell.method, cell.label, cell.config], sort_keys=True), []).append(cell)
-    return list(found.values())
+        by_settings.setdefault(json.dumps([cell.method, cell.label, cell.config], sort_keys=True), []).append(cell)
+    return list(by_settings.values())
 
 
 def _name(cell: Cell, main: Cell, taken: Rows) -> str:

@@ -59,12 +59,12 @@ def uar_table(
 
 
 def _basis(columns: Sequence[Column]) -> str:
-    """What the columns rest on."""
+    """The folds, seeds and utterances that the columns rest on."""
     return " ".join(f"{column.name}: {_grid(column)}, {_tested(column)}." for column in columns if column.entries)
 
 
 def _incomplete(columns: Sequence[Column]) -> list[str]:
-    """What is left out of the comparison, one sentence for all columns of which it is the same."""
+    """What is left out of the comparison, one sentence for all columns that lack the same."""
     said: dict[str, list[str]] = {}
     for column in columns:
         if not column.entries:
@@ -96,14 +96,14 @@ def _count(number: int, what: str) -> str:
 def _score(column: Column, row: str, verdicts: Verdicts) -> Number | None:
     if row not in column.entries:
         return None
-    found = {name: round(mean_uar(entry.predictions), 2) for name, entry in column.entries.items()}
+    rounded = {name: round(mean_uar(entry.predictions), 2) for name, entry in column.entries.items()}
     entry = column.entries[row]
     return Number(
         mean_uar(entry.predictions),
         entry.sd,
         interval_over_speakers(entry.predictions),
         marks(verdicts, row),
-        bold=len(found) > 1 and found[row] == max(found.values()),
+        bold=len(rounded) > 1 and rounded[row] == max(rounded.values()),
     )
 
 
@@ -129,16 +129,16 @@ def details_table(name: str, title: str, columns: Sequence[Column]) -> Table:
 
 
 def _details(entry: Entry) -> list[Value]:
-    own = entry.predictions
-    by_sex = uar_by_sex(own)
-    worst, lowest = worst_speaker(own)
+    predictions = entry.predictions
+    by_sex = uar_by_sex(predictions)
+    worst, lowest = worst_speaker(predictions)
     folds = entry.fold_uars
     return [
-        Number(mean_uar(own), entry.sd),
-        Interval(*interval_over_utterances(own)),
-        Interval(*interval_over_speakers(own)),
+        Number(mean_uar(predictions), entry.sd),
+        Interval(*interval_over_utterances(predictions)),
+        Interval(*interval_over_speakers(predictions)),
         Number(float(np.mean(folds)), float(np.std(folds, ddof=1)) if len(folds) > 1 else None),
-        *map(Number, recall_by_class(own).tolist()),
+        *map(Number, recall_by_class(predictions).tolist()),
         Number(by_sex["F"]),
         Number(by_sex["M"]),
         worst,

@@ -12,7 +12,7 @@ from benchmarks.report.picture import Picture
 class Section:
     """A heading, the budget that all below it shares, remarks, and the tables and figures.
 
-    ``where`` tells its tables from those of like sections, such as ``"cnn, budget 2"``; empty where there is no other.
+    ``where`` distinguishes its tables from those of similar sections, such as ``"cnn, budget 2"``; empty where there is no other.
     """
 
     title: str
@@ -28,9 +28,9 @@ def name_files(sections: Sequence[Section]) -> None:
     for section in sections:
         for i, item in enumerate(section.items):
             name = re.sub(r"[^a-z0-9]+", "-", f"{item.name} {section.where}".lower()).strip("-")
-            number, own = 1, name
-            while own in taken:  # the encoders a/b and a-b
+            number, unique = 1, name
+            while unique in taken:  # the encoders a/b and a-b
                 number += 1
-                own = f"{name}-{number}"
-            taken.add(own)
-            section.items[i] = replace(item, name=own)
+                unique = f"{name}-{number}"
+            taken.add(unique)
+            section.items[i] = replace(item, name=unique)

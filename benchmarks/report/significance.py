@@ -23,12 +23,12 @@ def against_baseline_and_best(column: Column) -> Verdicts:
         return {}
     methods = {row: entry.predictions for row, entry in column.entries.items()}
     verdicts: Verdicts = {}
-    for found in compare(methods, BASELINE, OURS):
-        own = verdicts.setdefault(found.method, {})
-        if found.baseline is not None:
-            own[TO_FIRST] = found.baseline
-        if found.best is not None and found.best.other != BASELINE:
-            own[TO_BEST] = found.best
+    for comparison in compare(methods, BASELINE, OURS):
+        marked = verdicts.setdefault(comparison.method, {})
+        if comparison.baseline is not None:
+            marked[TO_FIRST] = comparison.baseline
+        if comparison.best is not None and comparison.best.other != BASELINE:
+            marked[TO_BEST] = comparison.best
     return verdicts
 
 
@@ -38,8 +38,11 @@ def against(column: Column, reference: str) -> Verdicts:
         return {}
     other = column.entries[reference].predictions
     tested = {row: entry.predictions for row, entry in column.entries.items() if row != reference}
-    p = {unit: holm([paired_permutation(own, other, unit) for own in tested.values()]) for unit in get_args(Unit)}
-    differences = {row: mean_uar(own) - mean_uar(other) for row, own in tested.items()}
+    p = {
+        unit: holm([paired_permutation(predictions, other, unit) for predictions in tested.values()])
+        for unit in get_args(Unit)
+    }
+    differences = {row: mean_uar(predictions) - mean_uar(other) for row, predictions in tested.items()}
     return {
         row: {TO_FIRST: Versus(reference, difference, float(p["utterance"][i]), float(p["speaker"][i]))}
         for i, (row, difference) in enumerate(differences.items())
@@ -63,12 +66,12 @@ def statistics_table(
         verdicts: by the name of the column.
         first: the row against which all others are tested; where a second one is in the verdicts, it has columns too.
     """
-    second = any(TO_BEST in own for found in verdicts.values() for own in found.values())
+    second = any(TO_BEST in marked for by_row in verdicts.values() for marked in by_row.values())
     rows = [
-        [column.name, row, *_against(own.get(TO_FIRST)), *(_against_best(own.get(TO_BEST)) if second else [])]
+        [column.name, row, *_against(marked.get(TO_FIRST)), *(_against_best(marked.get(TO_BEST)) if second else [])]
         for column in columns
-        for row, own in verdicts[column.name].items()
-        if own
+        for row, marked in verdicts[column.name].items()
+        if marked
     ]
     header = ["tested on", "method", f"to {first}", f"p to {first} (utterances)", f"p to {first} (speakers)"]
     if second:

@@ -24,7 +24,7 @@ FEWEST = 5
 
 
 class Space(NamedTuple):
-    """A feature space laid out in the plane: ``points`` (N, 2), and of each utterance emotion, speaker and split."""
+    """A feature space laid out in the plane: ``points`` (N, 2), and each utterance's emotion, speaker and split."""
 
     title: str
     points: NDArray[np.float32]
@@ -50,8 +50,8 @@ def spaces_figure(name: str, title: str, cell: Cell, baseline: Cell | None) -> P
     Args:
         name: of the figure's files.
         title: above it.
-        cell: of DSNet, with its spaces.
-        baseline: of the same fold, whose h then stands beside, or None.
+        cell: a cell of DSNet, with its spaces.
+        baseline: the baseline's cell of the same fold, whose h is shown beside; None without.
     """
     spaces = [*_laid_out(cell, ""), *([] if baseline is None else _laid_out(baseline, "baseline's "))]
     if not spaces:
@@ -106,17 +106,17 @@ def _tsne(features: NDArray[np.float32]) -> Any:
 def _scatter(axis: Any, space: Space, groups: NDArray[np.str_], colors: Mapping[str, Any]) -> None:
     """Each utterance small and faint, the centre of each speaker's utterances of each emotion large and opaque."""
     for split, marker in MARKERS.items():
-        own = space.split == split
-        faint = [colors[group] for group in groups[own].tolist()]
-        axis.scatter(*space.points[own].T, c=faint, marker=marker, s=12, alpha=0.35, linewidths=0, rasterized=True)
+        in_split = space.split == split
+        faint = [colors[group] for group in groups[in_split].tolist()]
+        axis.scatter(*space.points[in_split].T, c=faint, marker=marker, s=12, alpha=0.35, linewidths=0, rasterized=True)
     for speaker in np.unique(space.speaker):
         for emotion in np.unique(space.emotion):
-            own = (space.speaker == speaker) & (space.emotion == emotion)
-            if own.any():
+            group = (space.speaker == speaker) & (space.emotion == emotion)
+            if group.any():
                 axis.scatter(
-                    *space.points[own].mean(0),
-                    color=colors[groups[own][0]],
-                    marker=MARKERS[space.split[own][0]],
+                    *space.points[group].mean(0),
+                    color=colors[groups[group][0]],
+                    marker=MARKERS[space.split[group][0]],
                     s=90,
                     edgecolors="black",
                     linewidths=0.8,

@@ -1,4 +1,4 @@
-"""What a method says of a corpus' test utterances, in the one form that every comparison takes."""
+"""A method's predictions for a corpus' test utterances, in the one form that every comparison takes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -39,7 +39,7 @@ class SpeakerRecord:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a method says of M test utterances, R times.
+    """R sets of predictions of one method for the same M test utterances.
 
     A replica is one complete set of predictions: of one seed when the folds of a corpus are pooled, of one fold's model
     and one seed when each model is tested on all of another corpus.
@@ -81,11 +81,11 @@ class Predictions:
         """
         if not replicas:
             raise RunError("no predictions; expected the record of at least one replica")
-        found = [cls._from_record(record) for record in replicas]
-        for other in found[1:]:
-            check_aligned(found[0], other)
-        predicted = np.concatenate([replica.predicted for replica in found])
-        return cls(found[0].truth, predicted, found[0].speaker, found[0].sex)
+        parts = [cls._from_record(record) for record in replicas]
+        for part in parts[1:]:
+            check_aligned(parts[0], part)
+        predicted = np.concatenate([replica.predicted for replica in parts])
+        return cls(parts[0].truth, predicted, parts[0].speaker, parts[0].sex)
 
     @classmethod
     def _from_record(cls, record: Mapping[str, SpeakerRecord]) -> "Predictions":

@@ -9,7 +9,7 @@ from torch import Tensor
 from dsnet_plugin import hsic, linear_probe
 
 PROBED_UTTERANCES = 600
-"""Of the training speakers at most; more would make the probes dearer than the training."""
+"""The most utterances of training speakers that are probed; more would make the probes dearer than the training."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ def probe(seen: dict[str, Tensor], speakers: list[str], unseen: dict[str, Tensor
 
     Args:
         seen: spaces of utterances of training speakers, for the question who speaks.
-        speakers: theirs.
+        speakers: the speakers of those utterances.
         unseen: spaces of utterances of speakers that the model never saw, for the question how.
-        labels: theirs.
+        labels: the emotions of those utterances.
 
     Raises:
         DSNetError: a speaker or a class has too few utterances to hold some out.

@@ -1,6 +1,6 @@
 """Comparison of methods on the same test utterances: intervals, paired permutation tests, scores by group.
 
-All rests on one statistic, the mean UAR over replicas (:func:`mean_uar`). The replicas share their truth, so this is
+Everything rests on one statistic, the mean UAR over replicas (:func:`mean_uar`). The replicas share their truth, so this is
 the UAR of the utterances' hit rates, and sums of hits and support over utterances or speakers suffice for it. A class
 without support is NaN and does not count in a UAR, as in :func:`benchmarks.scores.uar.recalls`.
 """
@@ -70,7 +70,7 @@ def interval_over_utterances(predictions: Predictions, seed: int = 0) -> tuple[f
 
 
 def interval_over_speakers(predictions: Predictions, seed: int = 0) -> tuple[float, float]:
-    """As :func:`interval_over_utterances`, resampling whole speakers; (NaN, NaN) for fewer than five.
+    """The interval of :func:`interval_over_utterances`, resampling whole speakers; (NaN, NaN) for fewer than five.
 
     With few speakers (under about ten) a percentile interval is too narrow.
     """
@@ -80,7 +80,7 @@ def interval_over_speakers(predictions: Predictions, seed: int = 0) -> tuple[flo
 def paired_permutation(
     a: Predictions, b: Predictions, unit: Unit = "utterance", permutations: int = PERMUTATIONS, seed: int = 0
 ) -> float:
-    """Two-sided p of the difference in mean UAR: how often it is as large when the methods' names mean nothing.
+    """Two-sided p of the difference in mean UAR: how often it would be as large if the methods' names were dealt out at random.
 
     Each permutation swaps the two methods' predictions of some utterances, or of all utterances of some speakers, in all
     replicas at once. Units on which both hit equally often change nothing and are left out. Exact over all swaps when
@@ -99,7 +99,7 @@ def paired_permutation(
     shares = shares[shares != 0]
     if len(shares) < 2:  # one share is as large with either sign
         return 1.0
-    found = permutation_test(
+    test = permutation_test(
         (shares,),
         np.sum,
         permutation_type="samples",
@@ -108,7 +108,7 @@ def paired_permutation(
         batch=max(1, _AT_ONCE // len(shares)),
         rng=np.random.default_rng(seed),
     )
-    return float(found.pvalue)
+    return float(test.pvalue)
 
 
 def holm(p_values: ArrayLike) -> Floats:
@@ -181,8 +181,8 @@ def compare(
 
     by_reference = {other: against(other) for other in {baseline, best}}
     return [
-        Comparison(name, found, by_reference[baseline].get(name), by_reference[best].get(name))
-        for name, found in uars.items()
+        Comparison(name, uar, by_reference[baseline].get(name), by_reference[best].get(name))
+        for name, uar in uars.items()
     ]
 
 
@@ -217,7 +217,7 @@ def _uar(tallies: Floats) -> Floats:
 def _interval(tallies: Floats, seed: int) -> tuple[float, float]:
     if len(tallies) < FEWEST:
         return float("nan"), float("nan")
-    found = bootstrap(
+    interval = bootstrap(
         (np.arange(len(tallies)),),
         lambda drawn, axis: _uar(tallies[drawn].sum(axis - 2)),  # a unit's tally adds two axes behind the drawn one
         vectorized=True,
@@ -227,4 +227,4 @@ def _interval(tallies: Floats, seed: int) -> tuple[float, float]:
         batch=max(1, _AT_ONCE // tallies.size),
         rng=np.random.default_rng(seed),
     ).confidence_interval
-    return float(found.low), float(found.high)
+    return float(interval.low), float(interval.high)

@@ -15,8 +15,8 @@ from benchmarks.scores.statistics import interval_over_utterances
 def recalls(truth: ArrayLike, predicted: ArrayLike) -> NDArray[np.float64]:
     """Recall of each of the four classes, in percent; NaN for a class that ``truth`` lacks."""
     labels = list(range(len(EMOTIONS)))
-    found = recall_score(truth, predicted, labels=labels, average=None, zero_division=np.nan)
-    return 100 * np.asarray(found)
+    shares = recall_score(truth, predicted, labels=labels, average=None, zero_division=np.nan)
+    return 100 * np.asarray(shares)
 
 
 def uar(truth: ArrayLike, predicted: ArrayLike) -> float:

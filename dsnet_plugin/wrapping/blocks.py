@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from dsnet_plugin.wrapping.dry_run import untouched
-from dsnet_plugin.wrapping.trace import Call, Trace, storage, trace
+from dsnet_plugin.wrapping.trace import ModuleCall, Trace, storage, trace
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
 NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
@@ -19,10 +19,10 @@ class Block:
     """A classifier that a head can stand in for.
 
     Args:
-        in_features: D, the width of what it is given.
+        in_features: D, the width of its input.
         num_classes: how many scores it gives.
-        channels_first: it is given feature maps (N, D, ...), as a convolution is, and not rows (N, D).
-        keeps_axes: what it gives has as many axes as what it is given, not always two.
+        channels_first: whether it takes feature maps (N, D, ...), as a convolution does, and not rows (N, D).
+        keeps_axes: whether its output has as many axes as its input, instead of always two.
         tail: modules without parameters behind its last layer, such as a softmax, that are to stand behind the head.
     """
 
@@ -51,7 +51,7 @@ def _learners(module: nn.Module) -> Iterator[nn.Module]:
 
 
 def run_alone(module: nn.Module) -> Block | str:
-    """Runs a block alone on features of its width; returns what it is, or why no head can take its place."""
+    """Runs a block alone on features of its width; returns its description, or why no head can take its place."""
     layers = [layer for _, layer in layers_of(module)]
     if not layers:
         return f"is a {type(module).__name__} without a linear or convolution layer; expected a classifier"
@@ -72,14 +72,14 @@ def run_alone(module: nn.Module) -> Block | str:
     return failures[0]
 
 
-def examine(seen: Trace, call: Call) -> Block | str:
-    """What a block is, told by one of its calls; or why no head can stand in for it."""
-    given, scores = [*call.args, *call.kwargs.values()], call.output
+def examine(seen: Trace, call: ModuleCall) -> Block | str:
+    """Describes a block by one of its calls, or says why no head can stand in for it."""
+    arguments, scores = [*call.args, *call.kwargs.values()], call.output
     if not isinstance(scores, Tensor):
         return f"gives a {type(scores).__name__} and not its scores alone"
-    if len(given) != 1 or call.kwargs or not isinstance(given[0], Tensor):
-        return f"takes {len(given)} arguments and not one row of features an utterance alone"
-    h = given[0]
+    if len(arguments) != 1 or call.kwargs or not isinstance(arguments[0], Tensor):
+        return f"takes {len(arguments)} arguments and not one row of features an utterance alone"
+    h = arguments[0]
     first = next((c.module for c in [call, *seen.inside(call)] if isinstance(c.module, LAYERS)), None)
     if first is None:
         return "does not call a linear or convolution layer of its own"
@@ -108,20 +108,20 @@ def _width(layer: nn.Module) -> int:
 def _keeps_axes(module: nn.Module, h: Tensor, scores: Tensor) -> bool:
     if h.dim() > 2:
         return scores.dim() == h.dim()
-    # Told by one row of two axes; layers keep further ones unless they are flattened.
+    # A call with two axes does not show it; layers keep further axes unless a module flattens them.
     return not any(isinstance(part, nn.Flatten) for part in module.modules())
 
 
-def _before(seen: Trace, call: Call, scores: Tensor, h: Tensor) -> Iterator[tuple[int, int | None]]:
-    """What the block's scores come from besides what it is given: other tensors of the model or of before its call."""
-    own = {storage(value) for value in (*call.module.parameters(), *call.module.buffers())}
+def _before(seen: Trace, call: ModuleCall, scores: Tensor, h: Tensor) -> Iterator[tuple[int, int | None]]:
+    """The storages that the block's scores come from besides its input: the model's other tensors, or older ones."""
+    weights = {storage(value) for value in (*call.module.parameters(), *call.module.buffers())}
     todo, done = [(storage(scores), call.end)], set()
     while todo:
         key, time = todo.pop()
         inside = [op for op in seen.writes.get(key, ()) if call.start <= op < time]
         if key == storage(h) or not inside:
             known = key in seen.inputs or key in seen.parameters or key in seen.buffers or key in seen.writes
-            if key not in own and known:
+            if key not in weights and known:
                 yield key, None
         for op in inside:
             if (key, op) not in done:
@@ -129,8 +129,8 @@ def _before(seen: Trace, call: Call, scores: Tensor, h: Tensor) -> Iterator[tupl
                 todo.extend((read, op) for read in seen.reads[op])
 
 
-def _tail(seen: Trace, call: Call) -> tuple[nn.Module, ...] | str:
-    """The modules behind a block's last layer; or that something without a name lies there."""
+def _tail(seen: Trace, call: ModuleCall) -> tuple[nn.Module, ...] | str:
+    """The modules behind a block's last layer, or why what lies there would be lost."""
     inner = [call, *seen.inside(call)]
     last = max((c for c in inner if isinstance(c.module, LAYERS)), key=lambda c: c.order, default=None)
     if last is None or not isinstance(last.output, Tensor):
@@ -159,8 +159,8 @@ def _tail(seen: Trace, call: Call) -> tuple[nn.Module, ...] | str:
     return ()
 
 
-def learns_last(seen: Trace, call: Call) -> bool:
-    """Whether the last thing that learns in a call is a layer, and not a normalisation, whose output is features."""
+def learns_last(seen: Trace, call: ModuleCall) -> bool:
+    """Whether the last module with parameters in a call is a layer; a normalisation there gives features, not scores."""
     calls = [c for c in [call, *seen.inside(call)] if any(True for _ in _learners(c.module))]
     whole = [c for c in calls if isinstance(c.module, LAYERS) or not any(c.holds(other) for other in calls)]
     return bool(whole) and isinstance(max(whole, key=lambda c: c.order).module, LAYERS)

@@ -41,7 +41,7 @@ class Inputs:
         return (inputs if isinstance(inputs, tuple) else (inputs,)), {}
 
     def take_labels(self, args: tuple[Any, ...], labels: Any) -> tuple[tuple[Any, ...], Any]:
-        """The positional arguments without labels, and these, wherever they were given."""
+        """The positional arguments without the labels, and the labels, whether they came among those or by keyword."""
         at = self.labels_at
         if at is None or len(args) <= at:
             return args, labels
@@ -50,7 +50,7 @@ class Inputs:
     def give_labels(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any], labels: Any
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The arguments with labels among them, if the model cannot do without."""
+        """The arguments, with the labels among them if the model requires labels."""
         if not self.needs_labels or "labels" in kwargs:
             return args, dict(kwargs)
         at = self.labels_at
@@ -61,7 +61,7 @@ class Inputs:
     def give_neutral_labels(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any], labels: Tensor
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The arguments of a neutral pass, with labels of zeros if the model cannot do without; nothing learns from them."""
+        """The arguments of a neutral pass, with zeros as labels if the model requires labels; nothing learns from them."""
         if not self.needs_labels:
             return args, dict(kwargs)
         rows = next((len(value) for value in (*args, *kwargs.values()) if isinstance(value, Tensor)), len(labels))
@@ -87,8 +87,9 @@ def inputs_of(model: nn.Module) -> Inputs:
 
 
 def parameters_of(model: nn.Module) -> list[Parameter]:
-    """The parameters of a model's forward, without ``self``; of wrappers that pass on whatever they are given (PEFT, DDP),
-    those of the model inside.
+    """The parameters of a model's forward, without ``self``.
+
+    Where a wrapper such as PEFT or DDP passes on whatever it is given, they are those of the model inside.
 
     Raises:
         WrapError: the model has no forward of its own.

@@ -21,7 +21,8 @@ def place(
         location: the place.
 
     Returns:
-        The model, or what the head stands behind it in; what stands in the place; and the modules that stood there.
+        The model, inside a :class:`HeadBehind` if the head stands behind it; the slot in the classifier's place; and the
+        modules that stood there, by their names.
 
     Raises:
         HeadNotFoundError: no such place in this model.
@@ -32,7 +33,7 @@ def place(
             f"the head takes {head.in_features} features and {location.name} is given {location.in_features}; "
             f"expected DisentangleHead(in_features={location.in_features}, ...)"
         )
-    # A place in another model is refused before anything is touched. What goes into several classifiers may be joined.
+    # A place of another model is refused before anything is touched. The features of several classifiers may be joined.
     blocks = [block_at(model, name) for name in location.names]
     widths = [block.in_features for block in blocks]
     if {*widths} != {head.in_features} and not (location.behind and sum(widths) == head.in_features):

@@ -6,12 +6,12 @@ from torch import Tensor, nn
 
 from dsnet_plugin.errors import HeadNotFoundError
 from dsnet_plugin.wrapping.blocks import Block, examine, is_block, layers_of, learns_last, run_alone
-from dsnet_plugin.wrapping.trace import Call, Trace, tensors
+from dsnet_plugin.wrapping.trace import ModuleCall, Trace, tensors
 
 
 @dataclass(frozen=True)
 class Place:
-    """A block in a model, by name, and what else a head could have stood in for."""
+    """A block in a model by its name, and the other blocks that a head could have replaced."""
 
     name: str
     block: Block
@@ -20,13 +20,13 @@ class Place:
 
 @dataclass
 class _Output:
-    """One of a model's outputs: the calls whose result it is, the outermost first, and why some are no place for a head."""
+    """One of a model's outputs: the calls that give it, the outermost first, and why a head cannot stand in for some."""
 
-    calls: list[Call]
-    places: list[tuple[Call, Block]]
+    calls: list[ModuleCall]
+    places: list[tuple[ModuleCall, Block]]
     refused: dict[str, str]
 
-    def chosen(self, seen: Trace) -> tuple[Call, Block]:
+    def chosen(self, seen: Trace) -> tuple[ModuleCall, Block]:
         """The outermost block that leaves the model something that learns in front of it."""
         learned = [place for place in self.places if seen.has_parameters(place[0].args[0], place[0].start)]
         return (learned or self.places)[0]
@@ -37,7 +37,7 @@ def in_trace(seen: Trace, num_classes: int | None, standing: tuple[nn.Module, Bl
 
     Args:
         seen: the pass.
-        num_classes: which of several is wanted, by its number of classes.
+        num_classes: the number of classes that tells which of several blocks is wanted.
         standing: a module that stands in a classifier's place already, and the block that was there.
 
     Raises:
@@ -82,7 +82,7 @@ def _outputs(seen: Trace, standing: tuple[nn.Module, Block] | None) -> list[_Out
     results = [value for value in tensors(seen.output) if value.is_floating_point() and value.dim()]
     here, what_was = standing or (None, None)
     hidden = set(here.modules()) - {here} if here is not None else set()
-    found: list[_Output] = []
+    outputs: list[_Output] = []
     for call in seen.calls[1:]:
         if call.module in hidden or not isinstance(call.output, Tensor) or not is_block(call.module):
             continue
@@ -90,10 +90,10 @@ def _outputs(seen: Trace, standing: tuple[nn.Module, Block] | None) -> list[_Out
             continue
         if not learns_last(seen, call):
             continue  # features, such as a normalisation gives, and no logits
-        outer = next((output for output in found if any(c.holds(call) for c in output.calls)), None)
+        outer = next((output for output in outputs if any(c.holds(call) for c in output.calls)), None)
         if outer is None:
             outer = _Output([], [], {})
-            found.append(outer)
+            outputs.append(outer)
         outer.calls.append(call)
         block = what_was if what_was is not None and call.module is here else examine(seen, call)
         if sum(other.module is call.module for other in seen.calls) > 1:
@@ -103,16 +103,16 @@ def _outputs(seen: Trace, standing: tuple[nn.Module, Block] | None) -> list[_Out
         ):
             block = f"gives {tuple(call.output.shape)}, of which the model returns a part or a mean"
         if isinstance(block, Block) and call.module is not here and isinstance(alone := run_alone(call.module), str):
-            block = alone  # it takes one row in this model alone, such as a map of one pixel
+            block = alone  # it takes one row only as this model calls it, such as a map of one pixel
         if isinstance(block, Block):
             outer.places.append((call, block))
         else:
             outer.refused[call.name] = block
-    return found
+    return outputs
 
 
 def _feeds(seen: Trace, output: _Output, other: _Output) -> bool:
-    """Whether an output is nothing but the features that another one's block is given: a returned embedding."""
+    """Whether an output is only the features that another output's block takes, as a returned embedding is."""
     if output is other:
         return False
     source = output.calls[0]
@@ -122,7 +122,7 @@ def _feeds(seen: Trace, output: _Output, other: _Output) -> bool:
 def in_tree(model: nn.Module, num_classes: int) -> Place:
     """The block that a module tree shows to be the classifier; the first forward pass is to confirm it.
 
-    It is the one block whose last layer has ``num_classes`` outputs; where no layer has, the last one of the tree.
+    It is the one block whose last layer has ``num_classes`` outputs; where no layer has so many, the last one of the tree.
 
     Raises:
         HeadNotFoundError: several, or nothing at the end, with the candidates.
@@ -149,7 +149,7 @@ def in_tree(model: nn.Module, num_classes: int) -> Place:
 
 
 def nested(model: nn.Module, layer: str) -> list[tuple[str, Block]]:
-    """The blocks that end in a layer, the outermost first, the layer itself last; none that holds all that the model learns."""
+    """The blocks that end in a layer, the outermost first and the layer itself last; no block that holds all parameters."""
     parts = layer.split(".")
     names = [".".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
     everything = {id(parameter) for parameter in model.parameters()}
@@ -164,7 +164,7 @@ def nested(model: nn.Module, layer: str) -> list[tuple[str, Block]]:
 
 
 def listed(places: list[tuple[str, Block]]) -> tuple[str, ...]:
-    """Places for a person to read."""
+    """Describes places for a person to read."""
     return tuple(f"{name} ({block.in_features} features)" for name, block in places)
 
 

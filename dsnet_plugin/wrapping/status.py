@@ -1,4 +1,4 @@
-"""What a wrapped model says of itself."""
+"""The description that a wrapped model gives of itself."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ class Status:
     Args:
         model: the model's class.
         head: the name of the block in whose place the head stands.
-        told_by: what told this place: its name, an example, the module tree, or the model itself.
+        told_by: what the place was found by: its name, an example, the module tree, or the model itself.
         alternatives: the other places where the head could have stood, with their widths.
         in_features: D, the width of the features.
         num_classes: the number of emotions.

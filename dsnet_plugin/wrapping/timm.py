@@ -33,9 +33,13 @@ def heads_of(model: nn.Module, example: Any) -> Heads:
     Raises:
         HeadNotFoundError: it was made without, or its outputs are not those of its classifiers.
     """
-    found = model.get_classifier()  # type: ignore[operator]
-    # Some of timm's heads are given whole, with the pooling in front of their fc.
-    parts = list(found) if isinstance(found, tuple | list | nn.ModuleList) else [getattr(found, "fc", found)]
+    classifier = model.get_classifier()  # type: ignore[operator]
+    # Some of timm's models give the whole head, with the pooling in front of its fc.
+    parts = (
+        list(classifier)
+        if isinstance(classifier, tuple | list | nn.ModuleList)
+        else [getattr(classifier, "fc", classifier)]
+    )
     names = {module: name for name, module in model.named_modules()}
     widths = [_widths(part) if part in names else None for part in parts]
     width = widths[0] if widths else None
@@ -65,7 +69,8 @@ def heads_of(model: nn.Module, example: Any) -> Heads:
 
 
 class _Run(NamedTuple):
-    """What a dry run saw: the output's shape, whether the first classifier is given tokens, and whether it has no last word."""
+    """What a dry run saw: the output's shape, whether the first classifier takes tokens, and whether the model changes what that
+    classifier gives."""
 
     output: tuple[int, ...]
     tokens: bool
@@ -73,14 +78,14 @@ class _Run(NamedTuple):
 
 
 def _dry_run(model: nn.Module, names: tuple[str, ...], example: Any, without: bool = False) -> _Run | None:
-    """Runs a timm model on shapes alone, with or without its classifiers; None where shapes alone do not do."""
+    """Runs a timm model on shapes alone, with or without its classifiers; None where it cannot."""
     channels = next((m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d)), 3)
     own_size = getattr(getattr(model, "patch_embed", None), "img_size", None)  # of a transformer made for other images
     size = own_size or getattr(model, "default_cfg", {}).get("input_size", (3, 224, 224))[1:]
     image = next(tensors(example), torch.zeros(1, channels, *size)).to("meta")
     calls: list[tuple[Tensor, Tensor]] = []
     try:
-        # A copy that shares nothing, so that the model stays as it is, and that has no numbers, so that it costs nothing.
+        # The copy shares nothing with the model, which stays as it is, and holds no numbers, so that it costs nothing.
         memo: dict[int, Any] = {id(b): b.to("meta") for b in model.buffers()}
         memo |= {id(p): nn.Parameter(p.to("meta"), p.requires_grad) for p in model.parameters()}
         model = copy.deepcopy(model, memo).eval()
@@ -90,7 +95,7 @@ def _dry_run(model: nn.Module, names: tuple[str, ...], example: Any, without: bo
         with torch.no_grad():
             output = model(image)
     except (RuntimeError, ValueError, TypeError, AssertionError):
-        # Shapes alone do not do for this model, its features cannot be joined, or it is made for images of another size.
+        # This model cannot run on shapes alone, its features cannot be joined, or it takes images of another size.
         return _Run((), False, False) if without else None
     tokens = len(calls) == 1 and calls[0][0].dim() == 3
     more_behind = len(calls) == 1 and calls[0][1].dim() == 2 and calls[0][1] is not output
@@ -98,7 +103,7 @@ def _dry_run(model: nn.Module, names: tuple[str, ...], example: Any, without: bo
 
 
 def _widths(module: nn.Module) -> tuple[int, int] | None:
-    """What a classifier takes and gives, by its first and its last layer."""
+    """The width that a classifier's first layer takes, and the number of classes that its last one gives."""
     layers = [layer for _, layer in layers_of(module)]
     if not layers:
         return None

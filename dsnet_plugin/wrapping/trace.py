@@ -14,10 +14,10 @@ from torch.utils._pytree import tree_leaves
 
 
 @dataclass
-class Call:
+class ModuleCall:
     """One call of a module, during which the operations ``start`` to ``end`` (exclusive) ran.
 
-    ``order`` is its place among all calls, ``last`` that of the last call inside it.
+    ``order`` is its place among all calls, ``last`` the place of the last call inside it.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Call:
     end: int = -1
     output: Any = None
 
-    def holds(self, other: "Call") -> bool:
+    def holds(self, other: "ModuleCall") -> bool:
         """Whether the other call was made inside this one."""
         return self.order < other.order <= self.last
 
@@ -40,7 +40,7 @@ class Trace:
     """What :func:`trace` saw. A tensor is known by its storage, so that a view stands for what it is a view of."""
 
     model: nn.Module
-    calls: list[Call] = field(default_factory=list)
+    calls: list[ModuleCall] = field(default_factory=list)
     operations: list[str] = field(default_factory=list)
     reads: list[tuple[int, ...]] = field(default_factory=list)
     writes: dict[int, list[int]] = field(default_factory=dict)
@@ -50,7 +50,7 @@ class Trace:
     output: Any = None
     kept: list[Tensor] = field(default_factory=list)
 
-    def origins(self, tensor: Tensor, at: int, opaque: Call | None = None) -> Iterator[tuple[int, int | None]]:
+    def origins(self, tensor: Tensor, at: int, opaque: ModuleCall | None = None) -> Iterator[tuple[int, int | None]]:
         """Walks backward from a tensor as it was before operation ``at``.
 
         Args:
@@ -76,7 +76,7 @@ class Trace:
                 if op is not None and not (opaque is not None and opaque.start <= op < opaque.end):
                     todo.extend((read, op) for read in self.reads[op])
 
-    def depends_on_alone(self, tensor: Tensor, at: int, call: Call) -> bool:
+    def depends_on_alone(self, tensor: Tensor, at: int, call: ModuleCall) -> bool:
         """Whether a tensor is computed from the output of a call and from constants, and from nothing else."""
         source, reached = storage(call.output), False
         for key, op in self.origins(tensor, at, call):
@@ -93,7 +93,7 @@ class Trace:
         """Whether a parameter of the model took part in computing a tensor."""
         return any(op is None and key in self.parameters for key, op in self.origins(tensor, at))
 
-    def inside(self, call: Call) -> list[Call]:
+    def inside(self, call: ModuleCall) -> list[ModuleCall]:
         """The calls made inside a call, in their order."""
         return [other for other in self.calls if call.holds(other)]
 
@@ -134,10 +134,10 @@ def trace(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) ->
     seen.parameters = {storage(value) for value in model.parameters()}
     seen.buffers = {storage(value) for value in model.buffers()}
     handles: list[Any] = []
-    opened: list[Call] = []
+    opened: list[ModuleCall] = []
 
     def open_call(name: str, module: nn.Module, args: Any, kwargs: Any) -> None:
-        opened.append(Call(name, module, args, kwargs, len(seen.calls), len(seen.operations)))
+        opened.append(ModuleCall(name, module, args, kwargs, len(seen.calls), len(seen.operations)))
         seen.calls.append(opened[-1])
 
     def close_call(module: nn.Module, output: Any) -> None:
@@ -164,7 +164,7 @@ def trace(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) ->
 
 
 def storage(tensor: Tensor) -> int:
-    """What two tensors have in common that share their content."""
+    """A number that two tensors share exactly if they share their content."""
     try:
         return int(tensor.untyped_storage()._cdata)
     except (RuntimeError, NotImplementedError):  # a sparse or nested tensor

@@ -8,6 +8,7 @@ import pytest
 import soundfile
 from safetensors.torch import save_file
 
+from benchmarks.commands.app import run_app
 from benchmarks.corpora import CORPORA
 
 SMALL = ("--method", "dsnet", "--folds", "0", "--epochs", "1", "--max-frames", "32", "--device", "cpu")
@@ -17,7 +18,9 @@ SMALL = ("--method", "dsnet", "--folds", "0", "--epochs", "1", "--max-frames", "
 def checkpoint(small_root, tmp_path_factory):
     out = tmp_path_factory.mktemp("run")
     arguments = ["train", "--corpus", "synthetic", "--root", small_root, "--out", out, *SMALL]
-    subprocess.run([sys.executable, "-m", "benchmarks", *map(str, arguments)], check=True, capture_output=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["dsnet", *map(str, arguments)])
+        assert run_app() == 0
     return out / "synthetic/cnn/dsnet/seed-0/fold-00"
 
 

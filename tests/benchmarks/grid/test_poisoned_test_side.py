@@ -21,6 +21,7 @@ from benchmarks.training.identity import TrainingIdentity
 from benchmarks.training.settings import TrainingSettings
 from tests.benchmarks.conftest import FRAMES
 from tests.benchmarks.in_memory import context_of, identity_of, planned
+from tests.benchmarks.methods.paired_batches import NarrowCNN
 
 SETTINGS = TrainingSettings(epochs=2, max_frames=FRAMES, batch_size=8)
 FOLD = 1
@@ -28,9 +29,10 @@ CASES = [*((name, {}) for name in (*METHODS, *VARIANTS)), ("dsnet", {"strategy":
 
 
 @pytest.fixture(scope="module", autouse=True)
-def no_probes():
-    """What the feature spaces hold is another matter, and half of the time."""
+def small_cells():
+    """A narrow encoder, and no look into the feature spaces: of who sees what neither changes anything, and both take time."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("backbones.CNNEncoder", NarrowCNN)
         patch.setattr("benchmarks.grid.cell._look_inside", lambda *_: Probes({}, None, "left out"))
         yield
 

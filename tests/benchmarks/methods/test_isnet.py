@@ -67,8 +67,8 @@ def test_the_parameters_are_those_of_two_encoders_two_classifiers_and_an_attenti
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_each_step_moves_and_reaches_its_own_modules_alone_their_batch_statistics_included(precision):
-    method = make().train()
+def test_each_step_moves_and_reaches_its_own_modules_alone_their_batch_statistics_included(precision, tmp_path):
+    method = make(make_encoder("cnn", tmp_path, precision)).train()
     step = Watched(method, make_accelerator("cpu", precision))
     losses = training_step(method, make_batch(method.encoder, INDEX, MASK), step)
     assert step.moved == STEPS
@@ -108,8 +108,8 @@ def test_the_losses_are_those_of_the_four_formulas():
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_each_step_computes_with_what_the_steps_before_it_learned(precision):
-    method = make().eval()  # no dropout, and batch norms that stay as they are
+def test_each_step_computes_with_what_the_steps_before_it_learned(precision, tmp_path):
+    method = make(make_encoder("cnn", tmp_path, precision)).eval()  # no dropout, and batch norms that stay as they are
     before = copy.deepcopy(method)
     batch = make_batch(method.encoder, INDEX, MASK)
     step = AdamStep(method, make_adam(method, 0.02), make_accelerator("cpu", precision))
@@ -298,7 +298,7 @@ def test_validation_has_the_loss_of_the_final_classifier(small_data):
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_it_trains_on_any_encoder_in_either_precision(encoder, precision, tmp_path):
-    method = make(make_encoder(encoder, tmp_path)).train()
+    method = make(make_encoder(encoder, tmp_path, precision)).train()
     step, batch = adam_step(method, precision=precision, learning_rate=3e-3), make_batch(method.encoder, INDEX, MASK)
     before = snapshot(method)
     losses = [training_step(method, batch, step) for _ in range(12)]

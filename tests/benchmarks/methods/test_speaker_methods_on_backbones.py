@@ -3,35 +3,19 @@
 import pytest
 import torch
 
-from backbones import create_encoder
 from benchmarks.methods import METHODS
 from benchmarks.training.device import put_on_device
 from benchmarks.training.fit import training_step
 from benchmarks.training.settings import TrainingSettings
+from tests.benchmarks.methods.paired_batches import ENCODERS, make_encoder
 from tests.benchmarks.methods.steps import SPEAKERS, adam_step, batch, changed, snapshot
 
 FRONT = {
     "cnn": "blocks.0.0.weight",
     "timm/resnet18": "model.conv1.weight",
-    "hf/wav2vec2": "model.feature_extractor.conv_layers.0.conv.weight",
+    "wav2vec2": "model.feature_extractor.conv_layers.0.conv.weight",
 }
 """Each encoder's first convolution."""
-
-
-@pytest.fixture(scope="module")
-def make_encoder(tmp_path_factory):
-    def of(name):
-        if name == "timm/resnet18":
-            pytest.importorskip("timm")
-        elif name == "hf/wav2vec2":
-            pytest.importorskip("transformers")
-            from tests.backbones.tiny_speech_models import save_tiny
-
-            name = f"hf/{save_tiny(tmp_path_factory.mktemp('wav2vec2'), 'wav2vec2')}"
-        torch.manual_seed(0)
-        return create_encoder(name)
-
-    return of
 
 
 def waveforms(lengths):
@@ -52,10 +36,10 @@ def batch_for(encoder, method):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("backbone", FRONT)
+@pytest.mark.parametrize("backbone", ENCODERS)
 @pytest.mark.parametrize("name", ["menan", "dann", "difl"])
-def test_a_step_trains_each_part_and_inference_gives_logits(make_encoder, name, backbone, precision):
-    encoder = make_encoder(backbone)
+def test_a_step_trains_each_part_and_inference_gives_logits(name, backbone, precision, tmp_path):
+    encoder = make_encoder(backbone, tmp_path, precision)
     method = METHODS[name](encoder, 4, num_speakers=SPEAKERS)
     put_on_device(method, TrainingSettings(), torch.device("cpu"))
     method.train()
@@ -76,8 +60,8 @@ def test_a_step_trains_each_part_and_inference_gives_logits(make_encoder, name, 
     assert torch.equal(output.logits, logits)
 
 
-def test_waveforms_of_source_and_target_of_other_lengths_have_the_features_they_have_alone(make_encoder):
-    encoder = make_encoder("hf/wav2vec2")
+def test_waveforms_of_source_and_target_of_other_lengths_have_the_features_they_have_alone(tmp_path):
+    encoder = make_encoder("wav2vec2", tmp_path)
     method = METHODS["difl"](encoder, 4, num_speakers=SPEAKERS).eval()
     data = batch_for(encoder, method)
     with torch.no_grad():
