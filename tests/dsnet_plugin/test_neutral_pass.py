@@ -121,6 +121,16 @@ def test_buffers_after_neutral_batches_equal_those_after_the_labelled_alone(name
     assert any(not torch.equal(value, fresh[key]) for key, value in alone.items()), "the labelled batches leave a trace"
 
 
+@pytest.mark.parametrize("references", [0, 3])
+@pytest.mark.parametrize("name", ["reentrant", "not-reentrant"])
+def test_layers_that_are_computed_again_count_once(name, references):
+    (plain, shape), (checkpointed, _) = wrapped("conformer"), wrapped(name)
+    expected, found = (after(model.train(), shape, references) for model in (plain, checkpointed))
+    assert any(key.endswith("num_batches_tracked") and int(value) == STEPS for key, value in expected.items())
+    for key, value in found.items():
+        assert torch.allclose(value, expected[key], atol=1e-6), key
+
+
 @pytest.mark.parametrize("name", ["reentrant", "not-reentrant"])
 def test_gradients_under_checkpointing_are_those_without(name):
     with_it, shape = wrapped(name)
