@@ -58,7 +58,7 @@ ROOMS: dict[str, Alter] = {
 
 @dataclass(frozen=True)
 class ReferenceRecord:
-    """The UAR of one model on one corpus with one kind of reference."""
+    """What one model scores with each kind of reference."""
 
     method: str
     """The label of the method."""
@@ -66,23 +66,17 @@ class ReferenceRecord:
     source: str
     """What it was trained on."""
 
-    target: str
-    """What it was tested on; the left-out speakers where it is the source."""
-
     fold: int
     """The fold of the source."""
 
     seed: int
     """Of the training, and of the draw of sentences."""
 
-    reference: str
-    """The kind of reference."""
+    utterances: Mapping[str, int]
+    """How many utterances were scored, by the corpus; of the source its left-out speakers'."""
 
-    uar: float
-    """In percent."""
-
-    utterances: int
-    """How many were scored."""
+    uars: Mapping[str, Mapping[str, float]]
+    """The UAR in percent by the corpus and by the kind of reference."""
 
     environment: Environment
     """What it was computed with."""
@@ -110,7 +104,7 @@ def main(
             and (run / cell.folder / MODEL_NAME).is_file()
         ]
         for cell in tqdm(waiting, desc="models", unit="model", leave=False):
-            lines += _test(cell, run)
+            lines.append(_test(cell, run))
             write_lines(out, [to_json(line) for line in lines])
     if not lines:
         raise RunError(f"{run} has no finished model of {spec}")
@@ -118,58 +112,49 @@ def main(
 
 
 def table(lines: Sequence[ReferenceRecord]) -> Table:
-    """UAR by method and kind of reference: within the source, on each target, and the mean over targets, which are other corpora.
+    """UAR by method and kind of reference: within the source, on each other corpus, and the mean over those.
 
     Mean over folds and seeds; behind it the deviation over seeds, where there are several.
     """
-    targets = list(dict.fromkeys(line.target for line in lines))
     sources = list(dict.fromkeys(line.source for line in lines))
+    others = [name for name in dict.fromkeys(name for line in lines for name in line.uars) if name not in sources]
     rows = []
-    for method, reference in dict.fromkeys((line.method, line.reference) for line in lines):
-        chosen = [line for line in lines if (line.method, line.reference) == (method, reference)]
-        within = [line for line in chosen if line.target == line.source]
-        across = [line for line in chosen if line.target != line.source]
-        each = [[line for line in chosen if line.target == target] for target in targets if target not in sources]
-        rows.append([method, reference, *map(_mean, (within, *each, across))])
-    others = [target for target in targets if target not in sources]
+    for method in dict.fromkeys(line.method for line in lines):
+        chosen = [line for line in lines if line.method == method]
+        for reference in dict.fromkeys(kind for line in chosen for uars in line.uars.values() for kind in uars):
+            columns = [sources, *([name] for name in others), others]
+            rows.append([method, reference, *(_mean(chosen, reference, names) for names in columns)])
     return Table(["method", "reference", f"within {', '.join(sources)}", *others, "across"], rows, left=2)
 
 
-def _mean(lines: Sequence[ReferenceRecord]) -> str:
-    if not lines:
-        return "-"
-    by_seed: dict[int, dict[str, list[float]]] = {}
+def _mean(lines: Sequence[ReferenceRecord], reference: str, corpora: Sequence[str]) -> str:
+    by_seed: dict[int, list[float]] = {}
     for line in lines:
-        by_seed.setdefault(line.seed, {}).setdefault(line.target, []).append(line.uar)
-    seeds = [mean(mean(uars) for uars in by_target.values()) for by_target in by_seed.values()]
+        uars = [line.uars[name][reference] for name in corpora if reference in line.uars.get(name, {})]
+        if uars:
+            by_seed.setdefault(line.seed, []).append(mean(uars))
+    if not by_seed:
+        return "-"
+    seeds = [mean(uars) for uars in by_seed.values()]
     return f"{mean(seeds):.1f}" + (f" ± {stdev(seeds):.1f}" if len(seeds) > 1 else "")
 
 
-def _test(cell: PlannedCell, run: Path) -> list[ReferenceRecord]:
+def _test(cell: PlannedCell, run: Path) -> ReferenceRecord:
     """A model on its left-out speakers and on each target, with every kind of reference that it takes."""
     method, _ = load_model(run / cell.folder)
-    records = []
+    utterances, uars = {}, {}
     for spec in (cell.corpus, *cell.targets):
         data = load_data(spec, cell.front_end, CPU, False).data
         indices: Sequence[int] = range(len(data.utterances))
         if spec == cell.corpus:
             (fold,) = select_folds(divide(data.utterances, cell.protocol), str(cell.fold))
             indices = fold.test
-        for reference, score, count in _scores(method, data, indices, cell):
-            records.append(
-                ReferenceRecord(
-                    cell.method.label,
-                    cell.corpus.name,
-                    spec.name,
-                    cell.fold,
-                    cell.settings.seed,
-                    reference,
-                    score,
-                    count,
-                    describe(CPU),
-                )
-            )
-    return records
+        scores = _scores(method, data, indices, cell)
+        utterances[spec.name] = scores[0][2]
+        uars[spec.name] = {reference: round(score, 4) for reference, score, _ in scores}
+    return ReferenceRecord(
+        cell.method.label, cell.corpus.name, cell.fold, cell.settings.seed, utterances, uars, describe(CPU)
+    )
 
 
 def _scores(
