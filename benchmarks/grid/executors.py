@@ -141,14 +141,16 @@ def _loky(function: Function, jobs: int) -> Iterator[Workers]:
 
 def _submit(pool: Any, function: Function, cell: Any) -> "Future[Any]":
     """Hands out a cell. Workers that this starts ignore Ctrl-C, which a terminal sends them, too: this process ends them."""
-    submit: Callable[..., Future[Any]] = pool.submit
+    future: Future[Any]
     if threading.current_thread() is not threading.main_thread():
-        return submit(function, cell)
+        future = pool.submit(function, cell)
+        return future
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a child process inherits it
     try:
-        return submit(function, cell)
+        future = pool.submit(function, cell)
     finally:
         signal.signal(signal.SIGINT, before)
+    return future
 
 
 def _without_semaphore() -> None:

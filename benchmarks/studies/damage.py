@@ -71,5 +71,5 @@ def distort(value: Any, rng: Rng) -> Any:
         return [*value[:place], *instead, *value[place + 1 :]]
     key = list(value)[place]
     rest = {name: entry for name, entry in value.items() if name != key}
-    changed: dict[str, Any] = {0: {}, 1: {f"{key}x": value[key]}}.get(kind, {key: distort(value[key], rng)})
-    return {**rest, **changed}
+    renamed: dict[Any, Any] = {0: {}, 1: {f"{key}x": value[key]}}.get(kind, {key: distort(value[key], rng)})
+    return {**rest, **renamed}

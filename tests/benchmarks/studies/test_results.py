@@ -18,7 +18,9 @@ def rows(text):
     return [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in lines]
 
 
-@pytest.mark.parametrize("command", ["check", "neutral", "dropout"])  # their default groups and seeds are those of the lines
+@pytest.mark.parametrize(
+    "command", ["check", "neutral", "dropout"]
+)  # their default groups and seeds are those of the lines
 def test_the_tables_of_the_documentation_are_those_of_the_committed_lines(command):
     lines = PROJECT / "benchmarks" / "results" / "batch-norm" / f"{command}.jsonl"
     done = CliRunner().invoke(app, [command, "nothing-is-computed", "--out", str(lines)], catch_exceptions=False)
