@@ -56,7 +56,7 @@ def test_in_the_first_seconds_a_signal_is_one_line_and_the_status_of_a_shell(num
     wait_for(lambda: catches(process, signal.SIGTERM), process)
     time.sleep(share * random.uniform(0.5, 3))  # anywhere in the imports, the features, the first epochs
     process.send_signal(number)
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=600)
     assert process.returncode == 128 + number
     assert said(errors) == [LINE.format(number.name)]
 
@@ -72,7 +72,7 @@ def test_amid_a_grid_the_workers_end_with_it_and_say_nothing(number, small_root,
             os.killpg(process.pid, number)  # as a terminal sends it, to the workers, too
         else:
             process.send_signal(number)
-        _, errors = process.communicate(timeout=120)
+        _, errors = process.communicate(timeout=600)
         assert process.returncode == 128 + number
         assert said(errors) == [LINE.format(number.name)]
         while members(process.pid):  # the whole test has a limit
