@@ -187,7 +187,7 @@ def _read(folder: Path) -> tuple[_Record, dict[str, Tensor]]:
     if not all(type(width) is int and 0 < width < 2**20 for width in widths):
         raise CheckpointError(f"{path} has the widths {widths}; expected whole numbers: save the head again")
     settings = DisentangleConfig.from_json(config)
-    record = _Record(*widths, settings, None if criterion is None else str(criterion), model)
+    record = _Record(widths[0], widths[1], settings, None if criterion is None else str(criterion), model)
     try:
         return record, load(weights_path.read_bytes())
     except SafetensorError as error:
