@@ -21,7 +21,7 @@ def place(
         location: the place.
 
     Returns:
-        The model, inside a :class:`HeadBehind` if the head stands behind it; the slot in the classifier's place; and the
+        The model, inside a ``HeadBehind`` if the head stands behind it; the slot in the classifier's place; and the
         modules that stood there, by their names.
 
     Raises:
