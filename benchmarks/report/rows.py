@@ -21,8 +21,9 @@ Rows = dict[str, list[Cell]]
 class Studies:
     """The rows of each table of one encoder and one budget.
 
-    ``comparison``: the methods (Table 2). The others have DSNet first: ``ablation`` (Table 4), ``neutral`` with other
-    choices of neutral references, ``losses`` with other losses. ``remarks`` say where a name is not what it seems.
+    ``comparison``: the methods (Table 2), a DSNet that hears the test speaker's neutral speech among them. The others have
+    DSNet first: ``ablation`` (Table 4), ``neutral`` with other choices of neutral references, ``losses`` with other losses.
+    ``remarks`` say where a name is not what it seems.
     """
 
     comparison: Rows = field(default_factory=dict)
@@ -54,7 +55,7 @@ def sort_rows(cells: Sequence[Cell]) -> Studies:
         named = {method: main}
         for variant in others:
             named[_name(variant[0], main[0], named)] = variant
-        if VARIANTS.get(method, ("",))[0] == OURS:
+        if VARIANTS.get(method, ("",))[0] == OURS and not main[0].record.adapts:
             studies.ablation |= named
         elif method == OURS:
             studies.comparison[OURS] = main

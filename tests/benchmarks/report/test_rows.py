@@ -33,6 +33,14 @@ def test_each_study_has_dsnet_first():
     assert list(studies.losses) == ["dsnet", "cold"]
 
 
+def test_a_dsnet_that_hears_the_test_speaker_is_no_ablation():
+    studies = rows(
+        cell("dsnet", ALPHA), cell("dsnet-enrolled", ALPHA, adapts=True), cell("dsnet-no-calibration", ALPHA)
+    )
+    assert list(studies.comparison) == ["dsnet", "dsnet-enrolled"]
+    assert list(studies.ablation) == ["dsnet", "dsnet-no-calibration"]
+
+
 def test_a_variant_in_references_and_losses_at_once_is_one_of_losses():
     studies = rows(cell("dsnet", ALPHA), cell("dsnet", ALPHA, label="x", config={"strategy": "first", "alpha": 2.0}))
     assert (list(studies.neutral), list(studies.losses)) == ([], ["dsnet", "x"])
