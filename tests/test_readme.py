@@ -26,6 +26,7 @@ SMALLER = {
     "dsnet train --backbone hf/": "--folds 0 --epochs 1 --protocol groups-3",
     "dsnet train": "--folds 0 --epochs 1 --max-frames 32",
     "dsnet benchmark quick": "--time-budget 1s",
+    "dsnet benchmark enrolled": "--set folds=0 --set seeds=0 --set methods=dsnet-enrolled --set epochs=1 --set max_frames=50",
     "dsnet benchmark cross": "--set folds=0 --set seeds=0 --set methods=baseline --set epochs=1 --set max_frames=32",
     "dsnet complexity": "--max-frames 32",
     "dsnet speed": "--max-frames 32 --batch-size 4 --rounds 1",
@@ -39,6 +40,7 @@ LEFT = {
         "runs/ravdess/report/report.html",
         "runs/ravdess/ravdess/cnn/dsnet/seed-0/fold-00/model.onnx",
     ],
+    "dsnet benchmark enrolled": ["runs/enrolled/report/report.html"],
     "dsnet train --backbone hf/whisper-base": ["runs/ravdess/summary.json"],
     "dsnet corpora manifest --root my.csv": ["runs/manifest/summary.json"],
     "dsnet benchmark quick --jobs 2": ["runs/cross/report/report.html"],
@@ -62,11 +64,15 @@ def speech(path):
 
 
 def fill(home, work):
-    """A RAVDESS, a nEMO, an IEMOCAP and an MSP-IMPROV of a few utterances, a manifest and a recording, where the README has them."""
+    """A RAVDESS, a nEMO, an EMOVO, an ASED, an IEMOCAP and an MSP-IMPROV of a few utterances, a manifest and a recording, where the README has them."""
     for actor, emotion in product(("01", "02", "03"), ("01", "03", "04", "05")):
         speech(home / f"data/ravdess/Actor_{actor}/03-01-{emotion}-01-01-01-{actor}.wav")
     for speaker, emotion in product(("AB0", "CD0", "EF0"), ("anger", "happiness", "neutral", "sadness")):
         speech(home / f"data/nemo/samples/{speaker}_{emotion}_1.wav")
+    for speaker, emotion in product(("f1", "f2", "m1"), ("rab", "gio", "neu", "tri")):
+        speech(home / f"data/emovo/{speaker}/{emotion}-{speaker}-b1.wav")
+    for speaker, emotion in product((1, 2, 3), ("01Neutral/n1", "03Happy/h1", "04Sad/s1", "05Angry/a1")):
+        speech(home / f"data/ased/{emotion}-01-01-01-0{speaker}.wav")
     for session in (1, 2):
         dialog = f"Ses0{session}F_impro01"
         codes = ("neu", "neu", "hap", "sad", "ang")

@@ -4,9 +4,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks.cost.complexity import PAPER_TABLE_3, counts_table, measure
+from benchmarks.report.build import write_report
 
 PROJECT = Path(__file__).parents[3]
-RESULTS = sorted((PROJECT / "benchmarks" / "results").glob("*.jsonl"))
+RESULTS = sorted((PROJECT / "benchmarks" / "results").glob("*/cells.jsonl"))
+README = (PROJECT / "README.md").read_text(encoding="utf-8")
 USE = (PROJECT / "docs" / "use.md").read_text(encoding="utf-8")
 
 
@@ -26,7 +28,7 @@ def test_the_documented_complexity_is_what_is_counted():
     assert table_of(USE, "| method   |   training params")[2:] == table_of(counted, "| method")[2:]
 
 
-@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.parent.name)
 def test_each_committed_line_says_its_settings_its_hardware_and_its_revision(path):
     for line in path.read_text(encoding="utf-8").splitlines():
         record = json.loads(line)
@@ -35,3 +37,11 @@ def test_each_committed_line_says_its_settings_its_hardware_and_its_revision(pat
         assert record["environment"]["versions"]["torch"]
         assert "dirty" not in record["environment"]["revision"]
         assert set(record["tests"]) >= {record["identity"]["corpus"]["name"]}
+
+
+def test_the_readme_s_table_is_what_the_report_makes_of_the_committed_lines(tmp_path):
+    write_report([PROJECT / "benchmarks" / "results" / "enrolled" / "cells.jsonl"], tmp_path, lambda _: None)
+    reported = table_of((tmp_path / "tables.md").read_text(encoding="utf-8"), "| method         | SA")
+    shown = table_of(README, "| method         | SA")
+    assert len(shown) == 2 + 4
+    assert shown == reported[: len(shown)]
