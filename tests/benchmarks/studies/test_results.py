@@ -1,11 +1,15 @@
 """What the documentation says of the studies is what their committed lines give."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks.output.formats import terminal
+from benchmarks.output.typed_json import from_json
+from benchmarks.studies import references
 from benchmarks.studies.batch_norm import app
 
 PROJECT = Path(__file__).parents[3]
@@ -28,3 +32,13 @@ def test_the_tables_of_the_documentation_are_those_of_the_committed_lines(comman
     summary = summary[[row[0] for row in summary].index("method") :]
     assert len(summary) == 5
     assert set(summary) <= set(rows(CHOOSING))
+
+
+def test_the_table_of_references_is_that_of_the_committed_lines():
+    lines = [
+        from_json(references.ReferenceRecord, json.loads(line), "line", "")
+        for line in (PROJECT / "benchmarks" / "results" / "enrolled" / "references.jsonl").read_text().splitlines()
+    ]
+    expected = rows(terminal(references.table(lines)))
+    assert len(expected) > 20
+    assert set(expected) <= set(rows(CHOOSING))
