@@ -292,7 +292,7 @@ def write_bytes(path: Path, content: bytes, durable: bool = True) -> None:
                 os.fsync(stream.fileno())
         beside.replace(path)
     except OSError as error:
-        if error.filename is None:  # as of a full disk
+        if error.errno is not None and error.filename is None:  # as of a full disk
             error.filename = str(path)
         raise
     finally:
