@@ -147,7 +147,7 @@ def test_the_signature_shows_the_models_inputs_and_the_new_ones():
     parameters = inspect.signature(model.forward).parameters
     assert list(parameters) == [
         *("features", "lengths", "labels", "neutral", "neutral_index", "neutral_mask", "neutral_features"),
-        *("return_objective", "neutral_lengths"),
+        *("enrolled", "return_objective", "neutral_lengths"),
     ]
     assert parameters["features"].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
     assert parameters["lengths"].default is None
