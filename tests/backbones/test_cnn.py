@@ -186,7 +186,7 @@ def test_encoders_are_listed_sorted_and_take_options():
     [
         ("cnnn", {}, "unknown encoder 'cnnn'; did you mean 'cnn'"),
         ("wavlm", {}, "unknown encoder 'wavlm'; known: .*cnn"),
-        ("cnn", {"depth": 3}, "encoder 'cnn' does not take these options: .*depth"),
+        ("cnn", {"depth": 3}, "encoder 'cnn' has no option 'depth'; it takes dropout"),
     ],
 )
 def test_unknown_names_and_options_are_named_with_what_is_near(name, options, message):
