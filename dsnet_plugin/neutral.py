@@ -26,6 +26,27 @@ class NeutralBatch(NamedTuple):
     neutral_index: Tensor
     neutral_mask: Tensor
 
+    @classmethod
+    def of(cls, chosen: Sequence[Sequence[int]], width: int | None = None) -> "NeutralBatch":
+        """Packs the references of N utterances.
+
+        Args:
+            chosen: for each utterance its references, or none; one who has fewer than others has them in turn.
+            width: k; None for as many as the most that one utterance has.
+        """
+        width = max(map(len, chosen), default=0) or 1 if width is None else width
+        places: dict[int, int] = {}  # utterance of a reference -> its row
+        rows = []
+        for references in chosen:
+            cycled = [references[i % len(references)] for i in range(width)] if references else []
+            rows.append([places.setdefault(reference, len(places)) for reference in cycled] or [0] * width)
+        index = torch.tensor(rows, dtype=torch.int64).reshape(len(rows), width)
+        return cls(
+            torch.tensor(list(places), dtype=torch.int64),
+            index[:, 0] if width == 1 else index,
+            torch.tensor([bool(references) for references in chosen], dtype=torch.bool),
+        )
+
 
 class NeutralReferences:
     """Chooses neutral references among the training utterances and takes them out of the training set.
@@ -123,19 +144,7 @@ class NeutralReferences:
 
     def batch(self, indices: Sequence[int], epoch: int = 0) -> NeutralBatch:
         """The references of a batch of utterances, each distinct one once (K of them for N utterances)."""
-        places: dict[int, int] = {}  # utterance of a reference -> its row
-        rows, mask = [], []
-        for i in indices:
-            chosen = self.of(self.speakers[i], epoch)
-            mask.append(bool(chosen))
-            cycled = [chosen[j % len(chosen)] for j in range(self.k)] if chosen else []
-            rows.append([places.setdefault(reference, len(places)) for reference in cycled] or [0] * self.k)
-        index = torch.tensor(rows, dtype=torch.int64).reshape(len(rows), self.k)
-        return NeutralBatch(
-            torch.tensor(list(places), dtype=torch.int64),
-            index[:, 0] if self.k == 1 else index,
-            torch.tensor(mask, dtype=torch.bool),
-        )
+        return NeutralBatch.of([self.of(self.speakers[i], epoch) for i in indices], self.k)
 
     def _choose(self, speaker: str, epoch: int) -> list[int]:
         candidates = self._neutral[speaker]

@@ -14,6 +14,7 @@ from torch import Tensor
 from benchmarks.data.enrolment import draw_enrolment
 from benchmarks.data.speech_data import SpeechData
 from benchmarks.methods import Batch, Method, Speakers
+from dsnet_plugin import NeutralBatch
 
 
 class FoldSide:
@@ -42,9 +43,10 @@ class FoldSide:
         enrol: int = 0,
     ) -> None:
         self.data = data
-        self._enrolled, self.indices = draw_enrolment(data, indices, enrol, seed) if enrol else ({}, list(indices))
-        self._enrols = enrol > 0
-        indices = self.indices
+        self._enrolled: dict[str, list[int]] | None = None
+        if enrol:
+            self._enrolled, indices = draw_enrolment(data, indices, enrol, seed)
+        self.indices = list(indices)
         self.method = method
         self.target = list(target)
         self.names = [data.utterances[i].speaker for i in indices]
@@ -52,7 +54,7 @@ class FoldSide:
         self._speaker_number = {name: number for number, name in enumerate(self.speakers)}
         neutral = [data.neutral[i] for i in indices]
         self.references = None
-        if not self._enrols and (missing_neutral is not None or any(neutral)):
+        if self._enrolled is None and (missing_neutral is not None or any(neutral)):
             speakers = Speakers(
                 self.names, neutral, lambda: data.mean_inputs(self.indices), missing_neutral or "mask", seed
             )
@@ -109,31 +111,19 @@ class FoldSide:
     def _neutral(self, places: Sequence[int], epoch: int) -> Batch:
         if not self.method.needs_neutral:
             return {}
-        if self._enrols:
-            return self._enrolled_batch(places)
-        if self.references is None:
+        if self._enrolled is not None:
+            chosen = NeutralBatch.of([self._enrolled.get(self.names[place], []) for place in places])
+            references = chosen.references.tolist()
+        elif self.references is not None:
+            chosen = self.references.batch(places, epoch)
+            references = [self.indices[place] for place in chosen.references.tolist()]
+        else:
             return {}
-        chosen = self.references.batch(places, epoch)
         device = self.data.device
         batch: Batch = {"neutral_mask": chosen.neutral_mask.to(device, non_blocking=True)}
-        if len(chosen.references):
-            batch["neutral"] = self._inputs(chosen.references.tolist())
+        if references:
+            batch["neutral"] = self.data.inputs(references)
             batch["neutral_index"] = chosen.neutral_index.to(device, non_blocking=True)
-        return batch
-
-    def _enrolled_batch(self, places: Sequence[int]) -> Batch:
-        """The enrolled sentences of the speakers of these places; a speaker with fewer than others has them in turn."""
-        spoken = [self._enrolled.get(self.names[place], []) for place in places]
-        rows = {index: row for row, index in enumerate(dict.fromkeys(i for indices in spoken for i in indices))}
-        width = max(map(len, spoken), default=1) or 1
-        index = [
-            [rows[indices[i % len(indices)]] for i in range(width)] if indices else [0] * width for indices in spoken
-        ]
-        device = self.data.device
-        batch: Batch = {"neutral_mask": torch.tensor([bool(indices) for indices in spoken]).to(device)}
-        if rows:
-            chosen = torch.tensor(index).to(device)
-            batch |= {"neutral": self.data.inputs(list(rows)), "neutral_index": chosen[:, 0] if width == 1 else chosen}
         return batch
 
     def _order(self, epoch: int) -> Tensor:

@@ -1,9 +1,6 @@
 """Neutral references that are trained on as well: those of the methods that compare DSNet with others (DSC, ISNet)."""
 
 from collections.abc import Sequence
-from itertools import chain
-
-import torch
 
 from dsnet_plugin import NeutralBatch, NeutralReferences
 
@@ -27,14 +24,4 @@ class KeptReferences(NeutralReferences):
 
     def batch(self, indices: Sequence[int], epoch: int = 0) -> NeutralBatch:
         """The references of a batch of utterances, each distinct one once (K of them for N utterances)."""
-        chosen = [self.beside(i, epoch) for i in indices]
-        width = max(map(len, chosen), default=1) or 1
-        places = {reference: row for row, reference in enumerate(dict.fromkeys(chain.from_iterable(chosen)))}
-        index = torch.tensor(
-            [[places[r] for r in references] or [0] * width for references in chosen], dtype=torch.int64
-        )
-        return NeutralBatch(
-            torch.tensor(list(places), dtype=torch.int64),
-            index[:, 0] if width == 1 else index,
-            torch.tensor([bool(references) for references in chosen], dtype=torch.bool),
-        )
+        return NeutralBatch.of([self.beside(i, epoch) for i in indices])
