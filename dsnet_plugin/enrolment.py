@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,7 +20,10 @@ from torch import Tensor, nn
 from dsnet_plugin.digests import digests
 from dsnet_plugin.errors import CheckpointError, ConfigError, NeutralReferenceError, ShapeError, WrapError
 from dsnet_plugin.head import DisentangleHead
-from dsnet_plugin.slot import Features, StrippedHead
+from dsnet_plugin.slot import StrippedHead
+
+if TYPE_CHECKING:
+    from dsnet_plugin.wrapped_model import WrappedModel
 
 _ROUNDS = 2
 """How often the most neutral utterances are chosen, each time with the last choice as the reference."""
@@ -130,46 +134,42 @@ def speaker_rows(speakers: Speaker | Sequence[Speaker], head: DisentangleHead, d
     return torch.stack([speaker.features.to(like.device, like.dtype) for speaker in listed])
 
 
-class Enrolling:
-    """What a :class:`~dsnet_plugin.wrapped_model.WrappedModel` can do to enrol speakers."""
+def enrol(
+    model: "WrappedModel", encode: Callable[[], Tensor], choose: int | None = None, neutral_class: int | None = None
+) -> Speaker:
+    """Enrols a speaker: what ``model(x, enrolled=speaker)`` needs of their neutral speech, D numbers.
 
-    training: bool
-    _inputs: Any
-    _ask: Callable[..., Any]
-    _known_digest: tuple[Any, str] = (None, "")
+    Args:
+        model: a wrapped model whose head takes a reference, in eval mode.
+        encode: computes the features (M, D) of neutral sentences of one speaker; or with ``choose`` of any utterances.
+        choose: takes the reference from the utterances that the model finds most neutral, so many of them.
+        neutral_class: the index of the neutral class, for ``choose``.
 
-    @property
-    def head(self) -> DisentangleHead:
-        """The head in the classifier's place."""
-        raise NotImplementedError
+    Raises:
+        ConfigError, ShapeError, NeutralReferenceError: see :func:`enrol_features`.
+        WrapError: in training mode.
+    """
+    check_refers(model.head)
+    if model.training:
+        raise WrapError("a speaker is enrolled in eval mode: call eval() first")
+    with torch.no_grad():
+        features = enrol_features(model.head, encode(), choose, neutral_class)
+    return Speaker(features.clone(), known_digest(model))
 
-    def enrol(self, inputs: Any, choose: int | None = None, neutral_class: int | None = None) -> Speaker:
-        """Enrols a speaker: what ``model(x, enrolled=speaker)`` needs of their neutral speech, D numbers.
 
-        Args:
-            inputs: neutral sentences of one speaker, as ``neutral=`` takes them; or with ``choose`` any utterances.
-            choose: takes the reference from the utterances that the model finds most neutral, so many of them.
-            neutral_class: the index of the neutral class, for ``choose``.
+_digests: WeakKeyDictionary[nn.Module, tuple[Any, str]] = WeakKeyDictionary()
+"""The digest of a model beside what tells whether a weight has changed since."""
 
-        Raises:
-            ConfigError, ShapeError, NeutralReferenceError: see :func:`~dsnet_plugin.enrolment.enrol_features`.
-            WrapError: in training mode.
-        """
-        check_refers(self.head)
-        if self.training:
-            raise WrapError("a speaker is enrolled in eval mode: call eval() first")
-        args, kwargs = self._inputs.call(inputs)
-        with torch.no_grad():
-            h = self._ask(Features(), args, kwargs)[1]
-            return Speaker(enrol_features(self.head, h, choose, neutral_class).clone(), self.digest())
 
-    def digest(self) -> str:
-        """The digest of the model, computed again when a weight has changed."""
-        module = cast(nn.Module, self)
-        now = tuple((id(t), t._version) for t in module.state_dict(keep_vars=True).values())
-        if self._known_digest[0] != now:
-            self._known_digest = now, model_digest(module)
-        return self._known_digest[1]
+def known_digest(model: nn.Module) -> str:
+    """The :func:`model_digest`, computed again when a weight has changed."""
+    tensors = model.state_dict(keep_vars=True).values()
+    now = tuple((id(t), None if t.is_inference() else t._version) for t in tensors)
+    before, digest = _digests.get(model, (None, ""))
+    if before != now:
+        digest = model_digest(model)
+        _digests[model] = now, digest
+    return digest
 
 
 def refer_to(model: nn.Module, speaker: Speaker | None) -> None:

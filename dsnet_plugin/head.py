@@ -198,13 +198,13 @@ class DisentangleHead(nn.Module):
         h = h if self.narrow is None else self.narrow(h)
         asked = labels is not None or return_objective
         refers = self.config.reference == "difference"
-        z_ei = self.p_ei(h) if asked or refers else None
         h_n = None
         # Whether to calibrate must not differ between ranks, and a mask says that references are a matter of rows.
         calibrates = asked and self.config.gamma and (self.training or neutral is not None or neutral_mask is not None)
         if calibrates or (refers and neutral is not None):
             h_n = self._neutral_rows(h, neutral, neutral_index, neutral_mask)
-        z_er = self.p_er(h - self._reference(z_ei, h_n, neutral, neutral_mask) if refers else h)
+        z_ei = self.p_ei(h) if asked or refers else None
+        z_er = self._emotion_relevant(h, z_ei, h_n, neutral_mask)
         logits: Tensor = self.classifier(z_er)
         if self.training and torch.is_grad_enabled() and not torch.compiler.is_compiling():
             self._warn_of_what_is_left_out(asked)
@@ -245,10 +245,8 @@ class DisentangleHead(nn.Module):
         """The subspaces z_er and z_ei of features h, each (N, D); arguments are those of :meth:`forward`."""
         h = h if self.narrow is None else self.narrow(h)
         z_ei: Tensor = self.p_ei(h)
-        if self.config.reference == "none":
-            return self.p_er(h), z_ei
         h_n = None if neutral is None else self._neutral_rows(h, neutral, neutral_index, neutral_mask)
-        return self.p_er(h - self._reference(z_ei, h_n, neutral, neutral_mask)), z_ei
+        return self._emotion_relevant(h, z_ei, h_n, neutral_mask), z_ei
 
     def _warn_of_what_is_left_out(self, asked: bool) -> None:
         if not asked:
@@ -264,17 +262,19 @@ class DisentangleHead(nn.Module):
                 stacklevel=3,
             )
 
-    def _reference(
-        self, z_ei: Tensor | None, h_n: Tensor | None, neutral: Tensor | None, mask: Tensor | None
-    ) -> Tensor:
-        """What P_er sees h less of, (N, D): h_n where it is known, in training in half of the rows; else its estimate."""
+    def _emotion_relevant(self, h: Tensor, z_ei: Tensor | None, h_n: Tensor | None, mask: Tensor | None) -> Tensor:
+        """z_er (N, D): of h, or with a reference of h less h_n where that is known, in training in half of the rows, and less
+        its estimate z_ei elsewhere."""
+        if self.config.reference == "none":
+            return self.p_er(h)  # type: ignore[no-any-return]
         assert z_ei is not None
-        if h_n is None or neutral is None or not neutral.shape[0]:
-            return z_ei
-        if self.training:
-            chosen = torch.rand(z_ei.shape[0], device=z_ei.device) < 0.5
-            mask = chosen if mask is None else mask & chosen
-        return h_n if mask is None else torch.where(mask[:, None], h_n, z_ei)
+        reference = z_ei
+        if h_n is not None:
+            if self.training:
+                chosen = torch.rand(h.shape[0], device=h.device) < 0.5
+                mask = chosen if mask is None else mask & chosen
+            reference = h_n if mask is None else torch.where(mask[:, None], h_n, z_ei)
+        return self.p_er(h - reference)  # type: ignore[no-any-return]
 
     def _neutral_rows(self, h: Tensor, neutral: Tensor | None, index: Tensor | None, mask: Tensor | None) -> Tensor:
         """The reference of each row, shape (N, D)."""

@@ -17,7 +17,7 @@ from dsnet_plugin.classes import declare_classes, restore_classes
 from dsnet_plugin.config import DisentangleConfig
 from dsnet_plugin.copying import by_value, copy_of
 from dsnet_plugin.digests import digests_without
-from dsnet_plugin.enrolment import Enrolling, speaker_rows
+from dsnet_plugin.enrolment import Speaker, enrol, known_digest, speaker_rows
 from dsnet_plugin.errors import WrapError
 from dsnet_plugin.head import DisentangleHead
 from dsnet_plugin.location import BY_TREE, Location, confirm, locate
@@ -34,7 +34,7 @@ log = logging.getLogger("dsnet_plugin")
 _confirming = threading.Lock()
 
 
-class WrappedModel(Enrolling, nn.Module):
+class WrappedModel(nn.Module):
     """A model whose classifier is a :class:`DisentangleHead`; :func:`wrap` makes it.
 
     Without ``labels`` it returns what the model returned. Attributes that it lacks are the model's.
@@ -129,7 +129,7 @@ class WrappedModel(Enrolling, nn.Module):
                 "instead), or return_objective=True to compute the task's loss yourself"
             )
         if enrolled is not None:
-            neutral_features = speaker_rows(enrolled, self.head, self.digest())
+            neutral_features = speaker_rows(enrolled, self.head, known_digest(self))
         if not asked and (not ways or self.head.config.reference == "none"):
             self._confirm(args, kwargs)
             return self.model(*args, **kwargs)
@@ -168,6 +168,10 @@ class WrappedModel(Enrolling, nn.Module):
         if self._unconfirmed:
             _confirm(self, args, kwargs)
 
+    def enrol(self, inputs: Any, choose: int | None = None, neutral_class: int | None = None) -> Speaker:
+        """Enrols the speaker of some inputs, as ``neutral=`` takes them; see :func:`dsnet_plugin.enrolment.enrol`."""
+        return enrol(self, lambda: self._ask(Features(), *self._inputs.call(inputs))[1], choose, neutral_class)
+
     def status(self) -> Status:
         """Where the head stands, its widths, parameters with and without the training-only parts, loss weights."""
         return Status.of(self.model, self.head, self.location)
@@ -182,7 +186,7 @@ class WrappedModel(Enrolling, nn.Module):
     def strip_in_place(self) -> nn.Module:
         """The model itself, stripped; this one is of no use after. For :func:`~dsnet_plugin.stripped.load_stripped`."""
         slot, name = self._slot[0], self.location.names[0]
-        stripped = StrippedHead(slot, None if self.head.config.reference == "none" else self.digest())
+        stripped = StrippedHead(slot, None if self.head.config.reference == "none" else known_digest(self))
         record_head(self.model, name, self.head, stripped, self._replaced[0][name])
         put(self.model, slot, stripped)
         return self.model.eval()
