@@ -9,7 +9,7 @@ class FeatureEncoder(nn.Module):
 
     Each hidden state is normalised over its D values, since a model's layers differ in scale; a softmax over L learned numbers
     weights them; then come Linear(D, 256), batch norm, ReLU and dropout, so that h can learn what the frozen features leave
-    open and has the width of the paper's encoder.
+    open and has the width of the paper's encoder. ``blueprint`` is what builds it again.
 
     Args:
         states: L, the number of hidden states of an utterance; with one there is nothing to weight.
@@ -25,7 +25,8 @@ class FeatureEncoder(nn.Module):
 
     def __init__(self, states: int, width: int, num_features: int = 256, dropout: float = 0.2) -> None:
         super().__init__()
-        self.states, self.width, self.num_features = states, width, num_features
+        self.blueprint = {"states": states, "width": width}
+        self.num_features = num_features
         self.layer_weights = nn.Parameter(torch.zeros(states)) if states > 1 else None
         self.projection = nn.Sequential(
             nn.Linear(width, num_features), nn.BatchNorm1d(num_features), nn.ReLU(), nn.Dropout(dropout)

@@ -3,17 +3,16 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import gcd
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from backbones import FeatureEncoder, create_encoder, num_samples
+from backbones import FeatureEncoder, num_samples
 from backbones.frontend import NUM_MEL_BINS
 from benchmarks.corpora import EMOTIONS
 from benchmarks.cost.macs import thop_macs, torch_macs
 from benchmarks.data import PAPERS_CNN, EncoderSpec
-from benchmarks.data.front_end import frozen_encoder
+from benchmarks.data.front_end import frozen_encoder, trainable_encoder
 from benchmarks.methods import Batch, Losses, Method, Speakers, create_method, method_class
 from benchmarks.output.formats import terminal
 from benchmarks.output.table import Table
@@ -82,8 +81,7 @@ def measure(
     """
     speakers = {"num_speakers": NUM_SPEAKERS} if method_class(name).needs_speakers else {}
     frozen = frozen_encoder(spec) if spec.is_frozen else None
-    encoder: Any = FeatureEncoder(frozen.states, frozen.width) if frozen else create_encoder(spec.name, **spec.options)
-    method = create_method(name, encoder, len(EMOTIONS), **{**(config or {}), **speakers}).eval()
+    method = create_method(name, trainable_encoder(spec), len(EMOTIONS), **{**(config or {}), **speakers}).eval()
     macs = thop_macs if spec == PAPERS_CNN else _torch_macs
     batch = _training_batch(method, max_frames)
     utterance = _rows(method, 1, max_frames, method.neutral_in_inference)
@@ -166,7 +164,7 @@ def _rows(method: Method, rows: int, max_frames: int, with_neutral: bool) -> Bat
 
 def _silence(method: Method, rows: int, max_frames: int) -> Tensor:
     if isinstance(method.encoder, FeatureEncoder):
-        return torch.zeros(rows, method.encoder.states, method.encoder.width)
+        return torch.zeros(rows, *method.encoder.blueprint.values())
     return _input(method.encoder.input_kind, rows, max_frames)
 
 

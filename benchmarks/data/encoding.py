@@ -11,25 +11,13 @@ from torch import Tensor
 from benchmarks.corpora import Utterance
 from benchmarks.data.encoder_spec import FrontEnd
 from benchmarks.data.feature_cache import feature_file, read_features, write_features
-from benchmarks.data.features import extract, log_mel_of, waveform_of
+from benchmarks.data.features import log_mel_of, waveform_of
 from benchmarks.data.front_end import frozen_encoder
 from benchmarks.data.parallel import on_all_cores
 from benchmarks.data.speech_data import collate
 from benchmarks.errors import AudioError
 
 _BATCH = 16
-
-
-def features_of(
-    utterances: Sequence[Utterance],
-    front_end: FrontEnd,
-    device: torch.device,
-    say: Callable[[str], None] = lambda _: None,
-) -> tuple[list[Tensor | None], dict[str, str]]:
-    """What an encoder takes of many utterances, whatever its kind; arguments and result are those of :func:`encode`."""
-    if front_end.encoder is None:
-        return extract(utterances, front_end.max_frames, front_end.input_kind)
-    return encode(utterances, front_end, device, say)
 
 
 def encode(

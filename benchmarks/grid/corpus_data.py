@@ -10,7 +10,8 @@ from torch import Tensor
 
 from benchmarks.corpora import Corpus
 from benchmarks.data import FrontEnd, SpeechData
-from benchmarks.data.encoding import features_of
+from benchmarks.data.encoding import encode
+from benchmarks.data.features import extract
 from benchmarks.errors import AudioError
 from benchmarks.grid.spec import CorpusSpec, open_corpus
 from benchmarks.output.printable import printable
@@ -43,7 +44,10 @@ def usable(
     Raises:
         AudioError: there are such files and ``skip_problems`` is False, or nothing is left.
     """
-    features, broken = features_of(corpus.utterances, front_end, device, say)
+    if front_end.encoder is None:
+        features, broken = extract(corpus.utterances, front_end.max_frames, front_end.input_kind)
+    else:
+        features, broken = encode(corpus.utterances, front_end, device, say)
     report = corpus.report
     report.unreadable |= broken
     if report.absent:

@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 
 import torch
 
-from backbones import FeatureEncoder, create_encoder
 from benchmarks.corpora import EMOTIONS, Corpus
 from benchmarks.data import EncoderSpec, FrontEnd, divide, select_folds
-from benchmarks.data.front_end import front_end_of, frozen_encoder
+from benchmarks.data.front_end import frozen_front_end, trainable_encoder
 from benchmarks.errors import RunError
 from benchmarks.grid.spec import CorpusSpec, Grid, MethodSpec, open_corpus
 from benchmarks.methods import Speakers, create_method, method_class
@@ -104,13 +103,11 @@ class _Built(NamedTuple):
 def _build(grid: Grid, spec: EncoderSpec, precision: Callable[[str], str]) -> _Built:
     """Builds each method once: a setting that it refuses is known before hours of training."""
     settings = settings_of(grid, spec, precision)
-    front_end = front_end_of(spec, settings.max_frames, settings.precision)
-    encoder: Any
-    if front_end.encoder is not None:
-        spec = front_end.encoder
-        encoder = FeatureEncoder(frozen_encoder(spec).states, frozen_encoder(spec).width)
+    encoder = trainable_encoder(spec)
+    if spec.is_frozen:
+        front_end = frozen_front_end(spec, settings.max_frames, settings.precision)
     else:
-        encoder = create_encoder(spec.name, **spec.options)
+        front_end = FrontEnd(encoder.input_kind, settings.max_frames)
     missing = grid.settings.get("missing_neutral", "error")
     speakers = Speakers(["a"] * 4 + ["b"] * 4, [True] * 8, lambda: torch.zeros(8, 1), missing, seed=0)
     methods = []
@@ -122,7 +119,7 @@ def _build(grid: Grid, spec: EncoderSpec, precision: Callable[[str], str]) -> _B
         method.pairing(speakers)
         config = {key: value for key, value in method.config().items() if key not in needed}
         methods.append(replace(asked, config=config))
-    return _Built(front_end, spec, methods)
+    return _Built(front_end, front_end.encoder or spec, methods)
 
 
 def _cells(

@@ -48,9 +48,6 @@ class DSNet(Method):
         ``neutral`` holds the inputs of K distinct references, (K, 3, T, 80); see :meth:`DisentangleHead.forward` for the
         other two. The references have a pass of their own, see :func:`dsnet_plugin.neutral_pass`.
         """
-        if labels is None and neutral is None:
-            logits: Tensor = self.head(self.encoder(inputs))
-            return logits
         h, h_n = self.encode(inputs, neutral)
         output: Tensor | DisentangleOutput = self.head(h, labels, h_n, neutral_index, neutral_mask)
         return output

@@ -17,11 +17,12 @@ import typer
 from torch import Tensor
 from tqdm import tqdm
 
+from backbones import FrozenEncoder
 from benchmarks.corpora import Corpus, load_or_generate
 from benchmarks.data import EncoderSpec, FoldSide, FrontEnd, SpeechData, collate, divide
 from benchmarks.data.encoding import encode
 from benchmarks.data.features import extract
-from benchmarks.data.front_end import front_end_of, frozen_encoder
+from benchmarks.data.front_end import frozen_encoder, frozen_front_end
 from benchmarks.output.environment import Environment, describe
 from benchmarks.training import TrainingSettings
 from benchmarks.training.adam import AdamStep, make_adam
@@ -60,16 +61,22 @@ class EncodeOnceRecord:
 
 
 class EncodedEachTime(SpeechData):
-    """A corpus whose utterances go through the frozen encoder whenever a batch is made of them."""
+    """A corpus whose utterances go through the frozen encoder whenever a batch is made of them.
 
-    encoder: EncoderSpec
-    waveforms: Sequence[Tensor]
+    Args:
+        encoded: the same corpus, encoded once.
+        waveforms: what the encoder takes of each utterance.
+        frozen: the encoder.
+    """
+
+    def __init__(self, encoded: SpeechData, waveforms: Sequence[Tensor], frozen: FrozenEncoder) -> None:
+        super().__init__(encoded.utterances, encoded.features, encoded.max_frames, encoded.device, encoded.input_kind)
+        self.waveforms, self.frozen = waveforms, frozen
 
     def inputs(self, indices: Sequence[int]) -> Tensor:
         """Encoded utterances (N, L, D)."""
-        frozen = frozen_encoder(self.encoder)
         chosen = [self.waveforms[i] for i in indices]
-        encoded: Tensor = frozen(collate(chosen, self.max_frames, frozen.input_kind, self.device))
+        encoded: Tensor = self.frozen(collate(chosen, self.max_frames, self.frozen.input_kind, self.device))
         return encoded
 
 
@@ -86,7 +93,7 @@ def main(
     torch.manual_seed(0)
     loaded = load_or_generate(corpus, root, {})
     spec = EncoderSpec(encoder, {"freeze": "all", "layer_weights": True})
-    front_end = front_end_of(spec, 600, "fp32")
+    front_end = frozen_front_end(spec, 600, "fp32")
     assert front_end.encoder is not None
     cached, fresh = _both(loaded, front_end)
     settings = TrainingSettings(encoder=front_end.encoder, epochs=epochs)
@@ -123,21 +130,14 @@ def main(
 
 def _both(corpus: Corpus, front_end: FrontEnd) -> tuple[SpeechData, EncodedEachTime]:
     """The corpus with features from the disk, and as one that is encoded each time."""
-    device = torch.device("cpu")
+    assert front_end.encoder is not None
+    device, frozen = torch.device("cpu"), frozen_encoder(front_end.encoder)
     features, problems = encode(corpus.utterances, front_end, device, typer.echo)
     assert not problems, problems
     encoded = [states for states in features if states is not None]
-    data = [
-        kind(corpus.utterances, encoded, front_end.max_frames, device, "encoded")
-        for kind in (SpeechData, EncodedEachTime)
-    ]
-    fresh = data[1]
-    assert isinstance(fresh, EncodedEachTime)
-    assert front_end.encoder is not None
-    fresh.encoder = front_end.encoder
-    waveforms, _ = extract(corpus.utterances, front_end.max_frames, frozen_encoder(front_end.encoder).input_kind)
-    fresh.waveforms = [waveform for waveform in waveforms if waveform is not None]
-    return data[0], fresh
+    cached = SpeechData(corpus.utterances, encoded, front_end.max_frames, device, front_end.input_kind)
+    inputs, _ = extract(corpus.utterances, front_end.max_frames, frozen.input_kind)
+    return cached, EncodedEachTime(cached, [waveform for waveform in inputs if waveform is not None], frozen)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ score, so that all columns rest on the same utterances; a speaker always keeps o
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Annotated
@@ -175,8 +175,11 @@ def _scores(
         for index in scored:
             by_speaker.setdefault(data.utterances[index].speaker, []).append(index)
         references = _references(method.head, h, place, data, enrolment, by_speaker)
-        for name, alter in ROOMS.items():
-            references[name] = _altered(method, data, enrolment, cell.front_end, partial(_cached, name), alter)
+        for room in ROOMS:
+            references[room] = {
+                speaker: method.encoder(_encode_in(room, data.utterances[spoken[0]], cell.front_end))[0]
+                for speaker, spoken in enrolment.references.items()
+            }
         results = []
         for name, of_speaker in references.items():
             predicted: dict[int, int] = {}
@@ -243,39 +246,14 @@ def _references(
     return found
 
 
-_encoded: dict[tuple[str, str, str], Tensor] = {}
-
-
-def _cached(room: str, utterance: Utterance, compute: Callable[[], Tensor]) -> Tensor:
-    key = (room, str(utterance.path), utterance.key)
-    if key not in _encoded:
-        _encoded[key] = compute()
-    return _encoded[key]
-
-
-def _altered(
-    method: Method,
-    data: SpeechData,
-    enrolment: Enrolment,
-    front_end: FrontEnd,
-    cached: Callable[[Utterance, Callable[[], Tensor]], Tensor],
-    alter: Alter,
-) -> dict[str, Tensor]:
-    """Each speaker's first sentence, altered before the frozen encoder hears it."""
+@cache
+def _encode_in(room: str, utterance: Utterance, front_end: FrontEnd) -> Tensor:
+    """An utterance as the frozen encoder has it when it is altered as the room says, (1, L, D)."""
     assert front_end.encoder is not None
     frozen = frozen_encoder(front_end.encoder)
-
-    def encode(utterance: Utterance) -> Tensor:
-        wave = waveform_of(utterance.path, front_end.max_frames, utterance.start, utterance.end)
-        inputs = collate([alter(wave)], front_end.max_frames, frozen.input_kind, CPU)
-        encoded: Tensor = frozen(inputs)
-        return encoded
-
-    return {
-        speaker: method.encoder(cached(utterance, partial(encode, utterance)))[0]
-        for speaker, spoken in enrolment.references.items()
-        for utterance in [data.utterances[spoken[0]]]
-    }
+    wave = waveform_of(utterance.path, front_end.max_frames, utterance.start, utterance.end)
+    encoded: Tensor = frozen(collate([ROOMS[room](wave)], front_end.max_frames, frozen.input_kind, CPU))
+    return encoded
 
 
 def _middle(wave: Tensor, seconds: float) -> Tensor:

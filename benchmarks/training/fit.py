@@ -221,19 +221,11 @@ def _model_record(identity: TrainingIdentity, method: Method, epoch: int) -> Mod
         encoder=identity.settings.encoder,
         classes=list(EMOTIONS),
         max_frames=identity.settings.max_frames,
-        blueprint=_blueprint(method.encoder),
+        blueprint=getattr(method.encoder, "blueprint", None),
         corpus=identity.corpus,
         fold=identity.fold,
         epoch=epoch,
     )
-
-
-def _blueprint(encoder: Any) -> Mapping[str, object] | None:
-    """What builds the encoder again in another place."""
-    if isinstance(encoder, FeatureEncoder):
-        return {"states": encoder.states, "width": encoder.width}
-    blueprint: Mapping[str, object] | None = getattr(encoder, "blueprint", None)
-    return blueprint
 
 
 def _check_finite(what: str, numbers: Mapping[str, float]) -> None:

@@ -92,7 +92,7 @@ def test_a_waveform_shorter_than_a_frame_is_padded_to_one():
 def test_an_unknown_backbone_is_refused_in_one_line_before_any_file_is_read(
     dsnet, small_root, tmp_path, monkeypatch, name, message
 ):
-    monkeypatch.setattr("benchmarks.grid.corpus_data.features_of", lambda *_: pytest.fail("files were read"))
+    monkeypatch.setattr("benchmarks.grid.corpus_data.extract", lambda *_: pytest.fail("files were read"))
     train = ("train", "--corpus", "synthetic", "--root", small_root, "--out", tmp_path, *SMALL)
     status, _, errors = dsnet(*train, "--backbone", name)
     assert status == 2

@@ -9,7 +9,7 @@ import torch
 from benchmarks.commands.app import run_app  # noqa: F401  # the commands, before the cache is pointed elsewhere
 from benchmarks.data import EncoderSpec
 from benchmarks.data.audio import read_audio
-from benchmarks.data.front_end import frozen_encoder
+from benchmarks.data.front_end import frozen_encoder, load_frozen
 from benchmarks.grid.run import run_suite
 from benchmarks.grid.spec import CorpusSpec, one_corpus
 from benchmarks.methods import METHODS
@@ -107,7 +107,7 @@ def test_an_encoder_that_is_gone_or_another_is_refused_in_one_line(dsnet, folder
     kept = folders["whisper"].with_name("kept")
     shutil.move(folders["whisper"], kept)
     try:
-        frozen_encoder.cache_clear()
+        load_frozen.cache_clear()
         status, _, errors = dsnet("predict", fold, file)
         assert (status, len(errors)) == (2, 1)
         assert "no such folder" in errors[0]
@@ -120,7 +120,7 @@ def test_an_encoder_that_is_gone_or_another_is_refused_in_one_line(dsnet, folder
     finally:
         shutil.rmtree(folders["whisper"], ignore_errors=True)
         shutil.move(kept, folders["whisper"])
-        frozen_encoder.cache_clear()
+        load_frozen.cache_clear()
 
 
 def test_the_wav2vec2_family_goes_the_same_way_and_fine_tuning_still_works(

@@ -14,7 +14,7 @@ from backbones import create_encoder
 from benchmarks.data import EncoderSpec, front_end
 from benchmarks.data.audio import read_audio
 from benchmarks.data.encoding import encode
-from benchmarks.data.front_end import front_end_of, frozen_encoder
+from benchmarks.data.front_end import frozen_front_end, load_frozen
 from benchmarks.output.files import cache_root
 from dsnet_plugin import ConfigError
 from tests.backbones.tiny_speech_models import save_tiny
@@ -31,12 +31,12 @@ def folder(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def empty_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("DSNET_CACHE", str(tmp_path / "cache"))
-    frozen_encoder.cache_clear()
+    load_frozen.cache_clear()
 
 
 @pytest.fixture
 def whisper(folder):
-    return front_end_of(EncoderSpec(f"hf/{folder}", {"freeze": "all", "layer_weights": True}), 100, "fp32")
+    return frozen_front_end(EncoderSpec(f"hf/{folder}", {"freeze": "all", "layer_weights": True}), 100, "fp32")
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_other_settings_have_entries_of_their_own(small_corpus, folder, whisper)
     for other in (
         replace(whisper, max_frames=20),
         replace(whisper, precision="bf16"),
-        front_end_of(EncoderSpec(f"hf/{folder}", {"freeze": "all", "pooling": "mean_std"}), 100, "fp32"),
+        frozen_front_end(EncoderSpec(f"hf/{folder}", {"freeze": "all", "pooling": "mean_std"}), 100, "fp32"),
     ):
         before = len(entries())
         encode(utterances, other, CPU)
@@ -110,8 +110,8 @@ def test_other_settings_have_entries_of_their_own(small_corpus, folder, whisper)
 
 def test_another_encoder_in_the_same_folder_is_refused(small_corpus, tmp_path):
     source = save_tiny(tmp_path / "model", "whisper")
-    named = front_end_of(EncoderSpec(f"hf/{source}", {"freeze": "all"}), 100, "fp32")
-    frozen_encoder.cache_clear()
+    named = frozen_front_end(EncoderSpec(f"hf/{source}", {"freeze": "all"}), 100, "fp32")
+    load_frozen.cache_clear()
     save_tiny(source, "whisper")  # other random weights
     with pytest.raises(
         ConfigError, match=r"hf/model \(freeze=all\): its weights or settings are others .* put the encoder back"
@@ -153,11 +153,11 @@ from pathlib import Path
 import torch
 from benchmarks.corpora import load_corpus
 from benchmarks.data import encoding
-from benchmarks.data.front_end import EncoderSpec, front_end_of
+from benchmarks.data.front_end import EncoderSpec, frozen_front_end
 slow, write = float(sys.argv[3]), encoding.write_features
 encoding.write_features = lambda file, states: (time.sleep(slow), write(file, states))
 corpus = load_corpus("synthetic", Path(sys.argv[1]))
-end = front_end_of(EncoderSpec("hf/" + sys.argv[2], {"freeze": "all", "layer_weights": True}), 100, "fp32")
+end = frozen_front_end(EncoderSpec("hf/" + sys.argv[2], {"freeze": "all", "layer_weights": True}), 100, "fp32")
 features, _ = encoding.encode(corpus.utterances, end, torch.device("cpu"), print)
 print(float(torch.stack(features).double().sum()))
 """

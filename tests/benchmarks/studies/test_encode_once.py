@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from benchmarks.corpora import load_corpus
 from benchmarks.data.encoder_spec import EncoderSpec
-from benchmarks.data.front_end import front_end_of, frozen_encoder
+from benchmarks.data.front_end import frozen_front_end, load_frozen
 from benchmarks.studies import encode_once
 from tests.backbones.tiny_speech_models import save_tiny
 
@@ -24,7 +24,7 @@ def test_both_ways_give_the_same_inputs_and_the_line_has_their_ratio(small_root,
     (line,) = map(json.loads, (tmp_path / "lines.jsonl").read_text().splitlines())
     assert line["times"] == line["each_time_seconds"] / line["encoded_seconds"]
     assert f"{line['times']:.0f} times as long" in done.stdout
-    front_end = front_end_of(EncoderSpec(encoder, {"freeze": "all", "layer_weights": True}), 600, "fp32")
+    front_end = frozen_front_end(EncoderSpec(encoder, {"freeze": "all", "layer_weights": True}), 600, "fp32")
     cached, fresh = encode_once._both(load_corpus("synthetic", small_root), front_end)
     assert torch.allclose(cached.inputs([3, 40]), fresh.inputs([3, 40]), atol=1e-5)
-    frozen_encoder.cache_clear()
+    load_frozen.cache_clear()

@@ -7,7 +7,7 @@ import torch
 import yaml
 from typer.testing import CliRunner
 
-from benchmarks.data.front_end import frozen_encoder
+from benchmarks.data.front_end import load_frozen
 from benchmarks.grid.run import run_suite
 from benchmarks.grid.spec import read_spec
 from benchmarks.studies import references
@@ -33,7 +33,7 @@ def run(tmp_path_factory, small_root):
     (folder / "spec.yaml").write_text(yaml.safe_dump(document))
     run_suite(read_spec(str(folder / "spec.yaml"), {}), folder / "run")
     yield folder
-    frozen_encoder.cache_clear()
+    load_frozen.cache_clear()
 
 
 def test_each_model_is_tested_with_every_reference_that_it_takes_and_the_table_comes_from_the_lines(run):
