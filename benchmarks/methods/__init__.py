@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from benchmarks.methods.isnet import ISNet
     from benchmarks.methods.menan import MEnAN
     from benchmarks.methods.registry import METHODS, create_method, method_class
+    from benchmarks.methods.subtraction import Subtraction
 else:
     __getattr__ = late_names(
         __name__,
@@ -29,6 +30,7 @@ else:
             "isnet": ["ISNet"],
             "menan": ["MEnAN"],
             "registry": ["METHODS", "create_method", "method_class"],
+            "subtraction": ["Subtraction"],
         },
     )
 
@@ -50,6 +52,7 @@ __all__ = [
     "MethodOutput",
     "Speakers",
     "Step",
+    "Subtraction",
     "check_method",
     "create_method",
     "method_class",
@@ -67,8 +70,10 @@ VARIANTS: dict[str, tuple[str, "Config"]] = {
     "dsnet-no-calibration": ("dsnet", {"gamma": 0.0}),
     "dsnet-no-orthogonality": ("dsnet", {"alpha": 0.0}),
     "dsnet-no-reconstruction": ("dsnet", {"beta": 0.0}),
+    "subtraction": ("subtraction", {}),
 }
-"""Further names: a method and the settings that make it another one (the ablations are Table 4's)."""
+"""Further names: a method and the settings that make it another one (the ablations are Table 4's). ``subtraction``, the plain
+remedy, is no method of the paper's and stands here alone."""
 
 
 def check_method(name: str) -> None:

@@ -12,8 +12,11 @@ from benchmarks.methods.dsc import DSC
 from benchmarks.methods.dsnet import DSNet
 from benchmarks.methods.isnet import ISNet
 from benchmarks.methods.menan import MEnAN
+from benchmarks.methods.subtraction import Subtraction
 
-METHODS: dict[str, type[Method]] = {method.name: method for method in (Baseline, MEnAN, DSC, ISNet, DIFL, DANN, DSNet)}
+METHODS: dict[str, type[Method]] = {
+    method.name: method for method in (Baseline, MEnAN, DSC, ISNet, DIFL, DANN, Subtraction, DSNet)
+}
 """The methods by the name that the command line takes, in the order of Table 2."""
 
 

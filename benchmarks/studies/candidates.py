@@ -161,7 +161,7 @@ class SubtractedBaseline(Baseline):
     def __init__(self, encoder: Any, num_classes: int) -> None:
         super().__init__(encoder, num_classes, equal_utterances=True)
 
-    def forward(  # type: ignore[override]
+    def forward(
         self,
         inputs: Tensor,
         labels: Tensor | None = None,

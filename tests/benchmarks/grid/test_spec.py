@@ -179,7 +179,15 @@ def test_every_preset_plans_its_cells(name, stand_ins, tmp_path):
             "protocol": "groups-3",
         },
         "frozen": {"encoders": f"hf/{save_tiny(tmp_path, 'whisper')}", "protocol": "groups-3"},
+        "finetuned": {"corpora": "synthetic,manifest", "encoders": "cnn", "protocol": "groups-3"},
         "quick": {"corpora": "synthetic,manifest"},
+        "study": {
+            "corpora": "synthetic,manifest",
+            "sources": "synthetic",
+            "encoders": f"hf/{save_tiny(tmp_path / 'study', 'whisper')}",
+            "protocol": "groups-3",
+        },
+        "study-cnn": {"corpora": "synthetic,manifest", "sources": "synthetic", "protocol": "groups-3"},
     }
     grids = read_spec(name, stand_ins, changes.get(name))
     cells = plan(grids, lambda precision: "fp32")
@@ -198,7 +206,7 @@ def test_quick_covers_every_method_and_the_paper_s_ablations():
     named = {m.method for grid in read_spec("quick", {}) for m in grid.methods}
     ablations = {"dsnet-no-calibration", "dsnet-no-orthogonality", "dsnet-no-reconstruction"}
     assert named >= {*METHODS} | ablations
-    assert len(METHODS) == 7
+    assert len(METHODS) == 8
 
 
 def test_an_encoder_has_options_of_its_own_or_those_of_the_specification(written):
