@@ -179,7 +179,11 @@ def test_every_preset_plans_its_cells(name, stand_ins, tmp_path):
             "protocol": "groups-3",
         },
         "frozen": {"encoders": f"hf/{save_tiny(tmp_path, 'whisper')}", "protocol": "groups-3"},
-        "finetuned": {"corpora": "synthetic,manifest", "encoders": "cnn", "protocol": "groups-3"},
+        "finetuned": {
+            "corpora": "synthetic,manifest",
+            "encoders": f"hf/{save_tiny(tmp_path / 'tuned', 'whisper')}",
+            "protocol": "groups-3",
+        },
         "quick": {"corpora": "synthetic,manifest"},
         "study": {
             "corpora": "synthetic,manifest",
