@@ -80,7 +80,7 @@ def measure(
         config: the settings in which the method differs from its defaults.
     """
     speakers = {"num_speakers": NUM_SPEAKERS} if method_class(name).needs_speakers else {}
-    frozen = frozen_encoder(spec) if spec.is_frozen else None
+    frozen = frozen_encoder(spec).cpu() if spec.is_frozen else None  # it may have encoded on a GPU
     method = create_method(name, trainable_encoder(spec), len(EMOTIONS), **{**(config or {}), **speakers}).eval()
     macs = thop_macs if spec == PAPERS_CNN else _torch_macs
     batch = _training_batch(method, max_frames)
