@@ -1,6 +1,8 @@
 """The finished cells of runs, as the suite left them on disk: read, checked, each once."""
 
+import gzip
 import json
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -96,7 +98,8 @@ def read_runs(paths: Sequence[Path]) -> Runs:
     counts. Corpora that share a name and not their utterances get their fingerprints as part of their names.
 
     Args:
-        paths: a run's folder, with ``cells.jsonl`` and perhaps ``speed.jsonl``, or a file with lines of either kind.
+        paths: a run's folder, with ``cells.jsonl`` and perhaps ``speed.jsonl``, or a file with lines of either kind, ``.jsonl`` or
+            ``.jsonl.gz``.
 
     Raises:
         RunError: nothing there, or no finished cell at all.
@@ -124,13 +127,13 @@ def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     if not (path / LINES_NAME).is_file():
-        raise RunError(f"{path}: expected a run's folder with {LINES_NAME} in it, or a .jsonl file")
+        raise RunError(f"{path}: expected a run's folder with {LINES_NAME} in it, or a .jsonl or .jsonl.gz file")
     return [file for file in (path / LINES_NAME, path / SPEED_NAME) if file.is_file()]
 
 
 def _lines(path: Path, remarks: list[str]) -> Iterator[tuple[str, Any]]:
     """The parsed lines of a file with their places."""
-    lines = path.read_bytes().split(b"\n")
+    lines = _content(path).split(b"\n")
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -141,6 +144,18 @@ def _lines(path: Path, remarks: list[str]) -> Iterator[tuple[str, Any]]:
             if number < len(lines):
                 raise CheckpointError(f"{where}: damaged ({error}); mend or delete the line") from error
             remarks.append(f"{where}: the last line is unfinished, as a killed run leaves it, and is passed over")
+
+
+def _content(path: Path) -> bytes:
+    content = path.read_bytes()
+    if path.suffix != ".gz":
+        return content
+    try:
+        return gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        raise CheckpointError(
+            f"{printable(path)}: damaged ({error}); take the file from where it came from again"
+        ) from error
 
 
 def _is_speed(line: Any) -> bool:

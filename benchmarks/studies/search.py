@@ -166,7 +166,7 @@ def train(form: str, cell: PlannedCell) -> SearchRecord:
 
 def table(lines: Sequence[SearchRecord]) -> Table:
     """UAR by form: within each source pooled over the groups, on each other corpus the mean over the groups' models, and the mean
-    over all of these; with the deviation over seeds."""
+    over all of these; with the deviation over seeds. A form of which trainings are missing is left out."""
     pairs = [
         (source, target)
         for source in dict.fromkeys(line.source for line in lines)
@@ -178,10 +178,12 @@ def table(lines: Sequence[SearchRecord]) -> Table:
     across = [pair for pair in pairs if pair[0] != pair[1]]
     columns = [*([pair] for pair in pairs), within, across]
     names = [source if source == target else f"{source} to {target}" for source, target in pairs]
-    rows = [
-        [form, *(_over_seeds([line for line in lines if line.form == form], column) for column in columns)]
-        for form in dict.fromkeys(line.form for line in lines)
-    ]
+    grid = {(line.source, line.fold, line.seed) for line in lines}
+    rows = []
+    for form in dict.fromkeys(line.form for line in lines):
+        of_form = [line for line in lines if line.form == form]
+        if {(line.source, line.fold, line.seed) for line in of_form} == grid:
+            rows.append([form, *(_over_seeds(of_form, column) for column in columns)])
     return Table(["form", *names, "within", "across"], rows, left=1)
 
 

@@ -179,19 +179,9 @@ def test_every_preset_plans_its_cells(name, stand_ins, tmp_path):
             "protocol": "groups-3",
         },
         "frozen": {"encoders": f"hf/{save_tiny(tmp_path, 'whisper')}", "protocol": "groups-3"},
-        "finetuned": {
-            "corpora": "synthetic,manifest",
-            "encoders": f"hf/{save_tiny(tmp_path / 'tuned', 'whisper')}",
-            "protocol": "groups-3",
-        },
+        "finetuned": {"encoders": f"hf/{save_tiny(tmp_path / 'tuned', 'whisper')}", "protocol": "groups-3"},
         "quick": {"corpora": "synthetic,manifest"},
-        "study": {
-            "corpora": "synthetic,manifest",
-            "sources": "synthetic",
-            "encoders": f"hf/{save_tiny(tmp_path / 'study', 'whisper')}",
-            "protocol": "groups-3",
-        },
-        "study-cnn": {"corpora": "synthetic,manifest", "sources": "synthetic", "protocol": "groups-3"},
+        "scratch": {"protocol": "groups-3"},
     }
     grids = read_spec(name, stand_ins, changes.get(name))
     cells = plan(grids, lambda precision: "fp32")

@@ -1,3 +1,4 @@
+import gzip
 import json
 
 import pytest
@@ -24,6 +25,22 @@ def test_a_file_may_hold_lines_of_cells_and_of_speed(tmp_path):
     path.write_text(f"{json.dumps(cell('dsnet', ALPHA))}\n\n{json.dumps(speed('dsnet'))}\n")
     found = read_runs([path])
     assert (len(found.cells), len(found.speeds)) == (1, 1)
+
+
+def test_lines_may_be_compressed(tmp_path):
+    path = tmp_path / "kept.jsonl.gz"
+    path.write_bytes(gzip.compress(f"{json.dumps(cell('dsnet', ALPHA))}\n".encode()))
+    assert [own.method for own in read_runs([path]).cells] == ["dsnet"]
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:-20], lambda data: b"no gzip", lambda data: data[:30] + b"xyz" + data[33:]]
+)
+def test_damaged_compressed_lines_are_one_error(tmp_path, damage):
+    path = tmp_path / "kept.jsonl.gz"
+    path.write_bytes(damage(gzip.compress(f"{json.dumps(cell('dsnet', ALPHA))}\n".encode())))
+    with pytest.raises(CheckpointError, match=r"kept.jsonl.gz: damaged .*take the file from where it came from again"):
+        read_runs([path])
 
 
 def test_several_runs_are_read_in_their_order(tmp_path):
