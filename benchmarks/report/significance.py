@@ -1,12 +1,21 @@
 """The tests behind the marks: every row of a column against one or two others."""
 
 from collections.abc import Mapping, Sequence
+from math import isnan
 from typing import get_args
 
 from benchmarks.output.table import Number, Table, Value
 from benchmarks.report.columns import Column
 from benchmarks.report.rows import BASELINE, OURS
-from benchmarks.scores.statistics import Unit, Versus, compare, holm, mean_uar, paired_permutation
+from benchmarks.scores.statistics import (
+    Unit,
+    Versus,
+    compare,
+    detectable_difference,
+    holm,
+    mean_uar,
+    paired_permutation,
+)
 
 ALPHA = 0.05
 """A mark stands where the p value over speakers, after Holm's adjustment, is not above it."""
@@ -44,7 +53,15 @@ def against(column: Column, reference: str) -> Verdicts:
     }
     differences = {row: mean_uar(predictions) - mean_uar(other) for row, predictions in tested.items()}
     return {
-        row: {TO_FIRST: Versus(reference, difference, float(p["utterance"][i]), float(p["speaker"][i]))}
+        row: {
+            TO_FIRST: Versus(
+                reference,
+                difference,
+                float(p["utterance"][i]),
+                float(p["speaker"][i]),
+                detectable_difference(tested[row], other),
+            )
+        }
         for i, (row, difference) in enumerate(differences.items())
     }
 
@@ -73,12 +90,15 @@ def statistics_table(
         for row, marked in verdicts[column.name].items()
         if marked
     ]
-    header = ["tested on", "method", f"to {first}", f"p to {first} (utterances)", f"p to {first} (speakers)"]
-    if second:
-        header += ["best other", "to best", "p to best (utterances)", "p to best (speakers)"]
+
+    def columns_to(other: str) -> list[str]:
+        return [f"to {other}", "could have seen", f"p to {other} (utterances)", f"p to {other} (speakers)"]
+
+    header = ["tested on", "method", *columns_to(first), *(["best other", *columns_to("best")] if second else [])]
     notes = [
-        "Differences in points of UAR, and p values of two-sided paired permutation tests after Holm's adjustment over the "
-        "methods of one corpus or pair. Over utterances: for these speakers. Over speakers: for speakers in general."
+        "Differences in points of UAR, the smallest that speakers as different as these would have shown in four of five such studies, "
+        "and p values of two-sided paired permutation tests after Holm's adjustment over the methods of one corpus or pair. Over "
+        "utterances: for these speakers. Over speakers: for speakers in general."
     ]
     fewest = min((column.speakers for column in columns if column.entries), default=0)
     if fewest and 2 / 2**fewest > ALPHA / 10:
@@ -90,9 +110,10 @@ def statistics_table(
 
 def _against(versus: Versus | None) -> list[Value]:
     if versus is None:
-        return [None] * 3
+        return [None] * 4
     p = (Number(value, form=".4f") for value in (versus.p_utterance, versus.p_speaker))
-    return [Number(versus.difference, form="+.2f"), *p]
+    seen = None if isnan(versus.detectable) else Number(versus.detectable)
+    return [Number(versus.difference, form="+.2f"), seen, *p]
 
 
 def _against_best(versus: Versus | None) -> list[Value]:

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import bootstrap, permutation_test
+from scipy.stats import bootstrap, norm, permutation_test
 
 from benchmarks.corpora import EMOTIONS
 from benchmarks.errors import RunError
@@ -28,6 +28,7 @@ Unit = Literal["utterance", "speaker"]
 
 Floats = NDArray[np.float64]
 
+_STANDARD_ERRORS = norm.ppf(0.975) + norm.ppf(0.8)  # for a two-sided test at 5% and a power of 80%: 2.80
 _AT_ONCE = 4_000_000  # numbers held while resampling; with fewer, scipy spends its time between the batches
 
 
@@ -91,11 +92,7 @@ def paired_permutation(
         RunError: not the same utterances, or an unknown unit.
     """
     check_aligned(a, b)
-    tallies_a, tallies_b = _tallies(a, unit), _tallies(b, unit)
-    support = tallies_a[:, 1].sum(0)
-    held = support > 0
-    # UAR is a sum over units once the support is known: a swap turns the sign of a unit's share in the difference.
-    shares = 100 * ((tallies_a - tallies_b)[:, 0][:, held] / support[held]).mean(1)
+    shares = _shares(a, b, unit)  # a swap turns the sign of a unit's share
     shares = shares[shares != 0]
     if len(shares) < 2:  # one share is as large with either sign
         return 1.0
@@ -109,6 +106,23 @@ def paired_permutation(
         rng=np.random.default_rng(seed),
     )
     return float(test.pvalue)
+
+
+def detectable_difference(a: Predictions, b: Predictions) -> float:
+    """The smallest difference in mean UAR, in points, that a comparison of this size would find in four of five times.
+
+    That is 2.80 standard errors (a two-sided test at 5% with a power of 80%) of the difference over speakers, which follow from
+    how much the speakers' shares in the observed difference vary. A true difference below it may well go unseen; NaN for fewer
+    than five speakers.
+
+    Raises:
+        RunError: not the same utterances.
+    """
+    check_aligned(a, b)
+    shares = _shares(a, b, "speaker")
+    if len(shares) < FEWEST:
+        return float("nan")
+    return float(_STANDARD_ERRORS * np.sqrt(len(shares)) * shares.std(ddof=1))
 
 
 def holm(p_values: ArrayLike) -> Floats:
@@ -127,12 +141,22 @@ def holm(p_values: ArrayLike) -> Floats:
 
 @dataclass(frozen=True)
 class Versus:
-    """A method against another: ``difference`` in points of mean UAR, and p values after Holm's adjustment."""
+    """A method against another."""
 
     other: str
+    """The other method."""
+
     difference: float
+    """In points of mean UAR."""
+
     p_utterance: float
+    """The p value over utterances, after Holm's adjustment."""
+
     p_speaker: float
+    """The p value over speakers, after Holm's adjustment."""
+
+    detectable: float
+    """See :func:`detectable_difference`."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +199,13 @@ def compare(
             for unit in get_args(Unit)
         }
         return {
-            name: Versus(other, uars[name] - uars[other], float(p["utterance"][i]), float(p["speaker"][i]))
+            name: Versus(
+                other,
+                uars[name] - uars[other],
+                float(p["utterance"][i]),
+                float(p["speaker"][i]),
+                detectable_difference(methods[name], methods[other]),
+            )
             for i, name in enumerate(tested)
         }
 
@@ -184,6 +214,14 @@ def compare(
         Comparison(name, uar, by_reference[baseline].get(name), by_reference[best].get(name))
         for name, uar in uars.items()
     ]
+
+
+def _shares(a: Predictions, b: Predictions, unit: Unit) -> Floats:
+    """Each unit's share in the difference of the two mean UARs, in points: UAR is a sum over units once the support is known."""
+    tallies_a, tallies_b = _tallies(a, unit), _tallies(b, unit)
+    support = tallies_a[:, 1].sum(0)
+    held = support > 0
+    return np.asarray(100 * ((tallies_a - tallies_b)[:, 0][:, held] / support[held]).mean(1))
 
 
 def _tallies(predictions: Predictions, unit: Unit = "utterance") -> Floats:

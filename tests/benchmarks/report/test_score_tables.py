@@ -112,8 +112,8 @@ def test_marks_stand_where_p_over_speakers_after_holm_is_small(found, verdicts):
 
 
 def test_a_p_value_over_utterances_alone_earns_no_mark():
-    assert marks({"dsnet": {"*": Versus("baseline", 9.0, 0.0001, 0.06)}}, "dsnet") == ""
-    assert marks({"dsnet": {"*": Versus("baseline", 9.0, 0.9, 0.05)}}, "dsnet") == "*"
+    assert marks({"dsnet": {"*": Versus("baseline", 9.0, 0.0001, 0.06, 4.0)}}, "dsnet") == ""
+    assert marks({"dsnet": {"*": Versus("baseline", 9.0, 0.9, 0.05, 4.0)}}, "dsnet") == "*"
 
 
 def test_no_second_mark_where_the_baseline_is_the_best_other():

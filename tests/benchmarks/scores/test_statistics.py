@@ -13,6 +13,7 @@ from benchmarks.scores import uar as evaluation
 from benchmarks.scores.predictions import Predictions
 from benchmarks.scores.statistics import (
     compare,
+    detectable_difference,
     holm,
     interval_over_speakers,
     interval_over_utterances,
@@ -365,3 +366,30 @@ def test_a_comparison_without_a_baseline_or_a_comparator_is_refused():
         compare({name: data[name] for name in ("dsnet", "isnet")})
     with pytest.raises(RunError, match="one whose name does not begin with dsnet"):
         compare({"dsnet": data["dsnet"]}, baseline="dsnet")
+
+
+# --- what a study could have seen -------------------------------------------------------------------------------------
+
+
+def study(effect, seed, speakers=24):
+    """Two methods on 20 utterances of each speaker; the second hits more often by ``effect``, which varies with the speaker."""
+    rng = np.random.default_rng(seed)
+    truth, speaker = np.tile(np.arange(4), 5 * speakers), np.repeat([f"s{i:02}" for i in range(speakers)], 20)
+    gain = np.repeat(effect + rng.normal(0, 0.1, speakers), 20)
+    first, second = (rng.random(len(truth)) < rate for rate in (0.6, 0.6 + gain))
+    return tuple(Predictions(truth, np.where(hit, truth, (truth + 1) % 4)[None], speaker) for hit in (second, first))
+
+
+def test_a_true_difference_of_the_detectable_size_is_found_in_four_of_five_studies():
+    said = np.mean([detectable_difference(*study(0.1, seed)) for seed in range(50)])
+    found = [paired_permutation(*study(said / 100, 1000 + seed), "speaker", 199) <= 0.05 for seed in range(200)]
+    assert 0.7 < np.mean(found) < 0.9
+
+
+def test_with_more_speakers_a_smaller_difference_can_be_seen():
+    few, many = (np.mean([detectable_difference(*study(0.1, s, n)) for s in range(20)]) for n in (10, 40))
+    assert 1.7 < few / many < 2.3
+
+
+def test_of_fewer_than_five_speakers_nothing_is_said():
+    assert np.isnan(detectable_difference(*study(0.1, 0, speakers=4)))
