@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import bootstrap, norm, permutation_test
+from scipy.stats import bootstrap, permutation_test, t
 
 from benchmarks.corpora import EMOTIONS
 from benchmarks.errors import RunError
@@ -28,7 +28,6 @@ Unit = Literal["utterance", "speaker"]
 
 Floats = NDArray[np.float64]
 
-_STANDARD_ERRORS = norm.ppf(0.975) + norm.ppf(0.8)  # for a two-sided test at 5% and a power of 80%: 2.80
 _AT_ONCE = 4_000_000  # numbers held while resampling; with fewer, scipy spends its time between the batches
 
 
@@ -111,9 +110,9 @@ def paired_permutation(
 def detectable_difference(a: Predictions, b: Predictions) -> float:
     """The smallest difference in mean UAR, in points, that a comparison of this size would find in four of five times.
 
-    That is 2.80 standard errors (a two-sided test at 5% with a power of 80%) of the difference over speakers, which follow from
-    how much the speakers' shares in the observed difference vary. A true difference below it may well go unseen; NaN for fewer
-    than five speakers.
+    That is for a two-sided test at 5% over speakers, by Student's t: the standard error of the difference, which follows from how
+    much the speakers' shares in it vary, times the quantiles of 97.5% and 80%. A true difference below it may well go unseen; NaN
+    for fewer than five speakers.
 
     Raises:
         RunError: not the same utterances.
@@ -122,7 +121,8 @@ def detectable_difference(a: Predictions, b: Predictions) -> float:
     shares = _shares(a, b, "speaker")
     if len(shares) < FEWEST:
         return float("nan")
-    return float(_STANDARD_ERRORS * np.sqrt(len(shares)) * shares.std(ddof=1))
+    quantiles = t.ppf([0.975, 0.8], len(shares) - 1).sum()
+    return float(quantiles * np.sqrt(len(shares)) * shares.std(ddof=1))
 
 
 def holm(p_values: ArrayLike) -> Floats:

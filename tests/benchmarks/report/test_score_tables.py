@@ -145,10 +145,12 @@ def test_the_statistics_table_has_both_p_values_and_the_name_of_the_best_other(f
     table = statistics_table("x", "X", found, verdicts, "baseline")
     row = next(row for row in table.rows if row[:2] == ["alpha", "dsnet"])
     baseline, best = verdicts["alpha"]["dsnet"].values()
-    assert [value.value for value in row[2:5]] == [baseline.difference, baseline.p_utterance, baseline.p_speaker]
-    assert row[5] == "isnet"
-    assert [value.value for value in row[6:]] == [best.difference, best.p_utterance, best.p_speaker]
-    assert next(row for row in table.rows if row[:2] == ["alpha", "baseline"])[2:5] == [None] * 3
+    assert [value.value for value in row[2:6]] == [
+        *(baseline.difference, baseline.detectable, baseline.p_utterance, baseline.p_speaker)
+    ]
+    assert row[6] == "isnet"
+    assert [value.value for value in row[7:]] == [best.difference, best.detectable, best.p_utterance, best.p_speaker]
+    assert next(row for row in table.rows if row[:2] == ["alpha", "baseline"])[2:6] == [None] * 4
 
 
 def test_few_speakers_are_said_to_have_no_small_p_value():
