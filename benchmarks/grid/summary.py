@@ -1,9 +1,10 @@
 """What finished cells come to, in lines for a terminal, in ``summary.json`` and as learning curves."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from math import isnan
 from pathlib import Path
+from statistics import mean
 
 from benchmarks.corpora import EMOTIONS
 from benchmarks.cost import Complexity, measure
@@ -11,6 +12,7 @@ from benchmarks.grid.record import CellRecord
 from benchmarks.output.files import write_json
 from benchmarks.output.formats import terminal
 from benchmarks.output.table import Number, Table, Value
+from benchmarks.scores.probing import SpaceProbe
 from benchmarks.scores.statistics import FEWEST
 from benchmarks.scores.uar import Scores, score
 from benchmarks.training.curves import write_curves
@@ -60,6 +62,11 @@ def summarise(out: Path, records: Sequence[CellRecord], say: Callable[[str], Non
     )
     say(terminal(comparison(scores, costs, {label: len(cells) for label, cells in by_label.items()})))
     say("\nWA is accuracy over all utterances, F1 is macro; the interval is a bootstrap over utterances.")
+    if inside := contents(by_label):
+        say(
+            f"\n{terminal(inside)}\n\nWhat linear probes read off each feature space: balanced accuracy in percent, the emotion of "
+            "speakers whom the model never saw, and which training speaker it is."
+        )
     return scores
 
 
@@ -126,6 +133,26 @@ def confusion(scores: Scores) -> Table:
         for emotion, counts, recall in zip(EMOTIONS, scores.confusion, scores.recalls, strict=True)
     ]
     return Table(["", *EMOTIONS, "recall %"], rows)
+
+
+def contents(by_label: Mapping[str, Sequence[CellRecord]]) -> Table | None:
+    """How much emotion and how much speaker the feature spaces of each method hold, the mean over its cells; None where nothing
+    could be probed."""
+    rows: list[list[Value]] = []
+    chance: list[SpaceProbe] = []
+    for label, cells in by_label.items():
+        for space in dict.fromkeys(space for cell in cells for space in cell.probes.spaces):
+            probes = [cell.probes.spaces[space] for cell in cells if space in cell.probes.spaces]
+            chance += probes
+            rows.append([label, space, *(_mean(probes, question) for question in ("emotion", "speaker"))])
+    foot: list[list[Value]] = [
+        ["chance", "", *(_mean(chance, f"{question}_chance") for question in ("emotion", "speaker"))]
+    ]
+    return Table(["method", "space", "emotion", "speaker"], rows, foot, left=2) if rows else None
+
+
+def _mean(probes: Sequence[SpaceProbe], question: str) -> Number:
+    return Number(mean(getattr(probe, question) for probe in probes), form=".1f")
 
 
 def _score(cells: Sequence[CellRecord]) -> Scores:

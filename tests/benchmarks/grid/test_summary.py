@@ -1,7 +1,7 @@
 import pytest
 
 from benchmarks.grid.record import read_record
-from benchmarks.grid.summary import cell_line, comparison, scores_line
+from benchmarks.grid.summary import cell_line, comparison, contents, scores_line
 from benchmarks.output.formats import terminal
 from benchmarks.scores.uar import score
 from dsnet_plugin import CheckpointError
@@ -38,3 +38,20 @@ def test_a_test_on_other_utterances_than_those_of_the_own_corpus_is_refused():
     line["tests"]["c"]["corpus"] = {**line["identity"]["corpus"], "sha256": "0" * 16}
     with pytest.raises(CheckpointError, match=r"here: .*tests\.c\.corpus is not that of identity"):
         read_record(line, "here")
+
+
+def test_what_each_space_holds_is_the_mean_over_the_cells_that_were_probed():
+    def probed(fold, **scores):
+        line = cell("dsnet", Corpus("c"), fold)
+        spaces = {
+            space: {"emotion": emotion, "emotion_chance": 25.0, "speaker": speaker, "speaker_chance": 50.0}
+            for space, (emotion, speaker) in scores.items()
+        }
+        line["probes"] = {"spaces": spaces, "hsic": 0.5, "error": None if spaces else "too few"}
+        return read_record(line, "here")
+
+    table = contents({"dsnet": [probed(0, h=(60.0, 90.0), z_er=(70.0, 40.0)), probed(1, h=(64.0, 80.0)), probed(2)]})
+    rows = [[name, space, emotion.value, speaker.value] for name, space, emotion, speaker in table.rows]
+    assert rows == [["dsnet", "h", 62.0, 85.0], ["dsnet", "z_er", 70.0, 40.0]]
+    assert [value.value for value in table.foot[0][2:]] == [25.0, 50.0]
+    assert contents({"dsnet": [probed(0)]}) is None
