@@ -34,10 +34,10 @@ from benchmarks.scores.uar import uar
 from benchmarks.studies.neutral_statistics import CHOICES, LinearEncoder
 from benchmarks.training import TrainingSettings, derive_seed
 from benchmarks.training.adam import AdamStep, make_adam
+from benchmarks.training.batch_norm_statistics import STATISTICS_UTTERANCES, fit_statistics
 from benchmarks.training.device import make_accelerator, put_on_device, resolve_precision
 from benchmarks.training.fit import evaluate, train_epoch
 from benchmarks.training.inference import predict
-from benchmarks.training.statistics import STATISTICS_UTTERANCES, fit_statistics
 
 GROUPS = 6
 """Groups of four of the 24 speakers."""

@@ -26,9 +26,9 @@ from benchmarks.data.front_end import frozen_encoder, frozen_front_end
 from benchmarks.output.environment import Environment, describe
 from benchmarks.training import TrainingSettings
 from benchmarks.training.adam import AdamStep, make_adam
+from benchmarks.training.batch_norm_statistics import fit_statistics
 from benchmarks.training.device import make_accelerator
 from benchmarks.training.fit import evaluate, make_method, train_epoch
-from benchmarks.training.statistics import fit_statistics
 
 
 @dataclass(frozen=True)

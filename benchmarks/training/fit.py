@@ -19,6 +19,7 @@ from benchmarks.errors import RunError
 from benchmarks.methods import Batch, Losses, Method, create_method, method_class
 from benchmarks.scores.uar import uar
 from benchmarks.training.adam import AdamStep, make_adam
+from benchmarks.training.batch_norm_statistics import fit_statistics
 from benchmarks.training.checkpoint import (
     MODEL_NAME,
     STATE_NAME,
@@ -31,7 +32,6 @@ from benchmarks.training.checkpoint import (
 from benchmarks.training.device import put_on_device
 from benchmarks.training.identity import TrainingIdentity, check_same
 from benchmarks.training.settings import TrainingSettings, derive_seed
-from benchmarks.training.statistics import fit_statistics
 from benchmarks.training.story import Epoch, SideSizes, TrainingStory
 
 WATCH_EVERY = 5
