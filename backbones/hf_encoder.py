@@ -215,15 +215,15 @@ class HFEncoder(nn.Module):
         frames = torch.tensor([1 + (length - FRAME_LENGTH) // FRAME_SHIFT for length in lengths])
         steps = 1 + (config.max_length - config.patch_size) // config.time_stride
         # A patch is the utterance's own if it begins within it; patches run over time first, then over frequency.
-        own = -(-frames // config.time_stride)
-        mask = first_places(own, steps).repeat(1, states[-1].shape[1] // steps)
+        used_steps = -(-frames // config.time_stride)
+        mask = first_places(used_steps, steps).repeat(1, states[-1].shape[1] // steps)
         return states, mask.to(waveform.device)
 
     def _run(self, values: Tensor, **options: Any) -> tuple[Tensor, ...]:
         if self.layer_weights is None:
             return (self.model(values, **options).last_hidden_state,)
-        found = self.model(values, output_hidden_states=True, **options)
-        return (*found.hidden_states[:-1], found.last_hidden_state)  # the last with the norm that follows it
+        output = self.model(values, output_hidden_states=True, **options)
+        return (*output.hidden_states[:-1], output.last_hidden_state)  # the last with the norm that follows it
 
 
 def _is_wav2vec2_kin(config: Any) -> bool:

@@ -149,10 +149,11 @@ def _checked(source: str, model: Any, processor: Any) -> tuple[Any, Any]:
             )
         model = model.get_encoder()
     if config.model_type == "audio-spectrogram-transformer":
-        given, taken = (processor.max_length, processor.num_mel_bins), (config.max_length, config.num_mel_bins)
-        if given != taken:
+        offered = processor.max_length, processor.num_mel_bins
+        expected = config.max_length, config.num_mel_bins
+        if offered != expected:
             raise ConfigError(
-                f"hf/{source}: its processor gives (frames, mel bins) {given} and its model takes {taken}; expected the "
+                f"hf/{source}: its processor gives (frames, mel bins) {offered} and its model takes {expected}; expected the "
                 "two of one model (max_length, num_mel_bins)"
             )
     if hasattr(model, "masked_spec_embed"):

@@ -67,7 +67,7 @@ class StageReader:
     def __init__(self, encoder: Any) -> None:
         self.encoder = encoder
         self.stages = stages(encoder)
-        self._found: list[list[tuple[Tensor, Tensor | None]]] | None = None
+        self._outputs: list[list[tuple[Tensor, Tensor | None]]] | None = None
         for place, stage in enumerate(self.stages):
             stage.module.register_forward_hook(partial(self._keep, place))
 
@@ -76,23 +76,23 @@ class StageReader:
 
         The means are float32, and differentiable. Frames of padding count like others.
         """
-        self._found = [[] for _ in self.stages]
+        self._outputs = [[] for _ in self.stages]
         try:
             h: Tensor = self.encoder(inputs)
             # The means are taken here and not in the hooks, which may run in a checkpointed layer and its repetition.
-            return h, [_mean(stage, found) for stage, found in zip(self.stages, self._found, strict=True)]
+            return h, [_mean(stage, outputs) for stage, outputs in zip(self.stages, self._outputs, strict=True)]
         finally:
-            self._found = None
+            self._outputs = None
 
     def _keep(self, place: int, module: nn.Module, inputs: Any, output: Any) -> None:
-        if self._found is not None:
-            self._found[place].append((stage_output(output), getattr(self.encoder, "rows", None)))
+        if self._outputs is not None:
+            self._outputs[place].append((stage_output(output), getattr(self.encoder, "rows", None)))
 
 
-def _mean(stage: Stage, found: list[tuple[Tensor, Tensor | None]]) -> Tensor:
+def _mean(stage: Stage, outputs: list[tuple[Tensor, Tensor | None]]) -> Tensor:
     """The mean output of a stage in one or several calls, in the order of the batch."""
-    means = torch.cat([_channel_mean(stage, x) for x, _ in found])
-    order = [rows for _, rows in found if rows is not None]
+    means = torch.cat([_channel_mean(stage, x) for x, _ in outputs])
+    order = [rows for _, rows in outputs if rows is not None]
     return means[torch.cat(order).argsort()] if order else means
 
 
@@ -109,15 +109,15 @@ def _timm_stages(encoder: TimmEncoder) -> list[Stage]:
     chosen = [(named[entry["module"]], entry["num_chs"]) for entry in known if entry["module"] in named]
     shapes = _shapes(encoder, [module for module, _ in chosen])
     rows_last = getattr(encoder.model, "output_fmt", None) == "NHWC"
-    found = []
+    timm_stages = []
     for module, channels in chosen:
         shape = shapes.get(module, ())
         # An image has its channels before its height, tokens have them last; the rest is for models that do otherwise.
         dims = (1, -1) if len(shape) == 4 and not rows_last else (-1, 1)
         dim = next((dim for dim in dims if len(shape) > 2 and shape[dim] == channels), None)
         if dim is not None:
-            found.append(Stage(module, channels, dim))
-    return found
+            timm_stages.append(Stage(module, channels, dim))
+    return timm_stages
 
 
 def _shapes(encoder: nn.Module, modules: Sequence[nn.Module]) -> dict[nn.Module, tuple[int, ...]]:

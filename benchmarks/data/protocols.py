@@ -214,15 +214,15 @@ def _speakers(side: Sequence[int], utterances: Sequence[Utterance]) -> tuple[str
 
 def _partners(utterances: Sequence[Utterance]) -> dict[str, str]:
     """The other speaker of a session of exactly two, for each speaker who is in one session, and in such a one."""
-    sessions: dict[str, set[str | None]] = {}
-    speakers: dict[str | None, set[str]] = {}
+    sessions_of: dict[str, set[str | None]] = {}
+    speakers_of: dict[str | None, set[str]] = {}
     for utterance in utterances:
-        sessions.setdefault(utterance.speaker, set()).add(utterance.session)
-        speakers.setdefault(utterance.session, set()).add(utterance.speaker)
+        sessions_of.setdefault(utterance.speaker, set()).add(utterance.session)
+        speakers_of.setdefault(utterance.session, set()).add(utterance.speaker)
     partners = {}
-    for speaker, own in sessions.items():
-        if len(own) == 1 and None not in own:
-            others = speakers[next(iter(own))] - {speaker}
+    for speaker, sessions in sessions_of.items():
+        if len(sessions) == 1 and None not in sessions:
+            others = speakers_of[next(iter(sessions))] - {speaker}
             if len(others) == 1:
                 partners[speaker] = others.pop()
     return partners

@@ -59,11 +59,11 @@ def find_shortcuts(utterances: Sequence[Utterance], recordings: Sequence[Recordi
         "leading silence": np.array([[r.leading] for _, r in pairs]),
         "trailing silence": np.array([[r.trailing] for _, r in pairs]),
     }
-    found = [_shortcut(name, values, labels, speakers) for name, values in cues.items()]
+    shortcuts = [_shortcut(name, values, labels, speakers) for name, values in cues.items()]
     if all(u.text is not None for u, _ in pairs):
         texts = np.array([[u.text] for u, _ in pairs], dtype=object)
-        found.append(_shortcut("text", texts, labels, speakers))
-    return found
+        shortcuts.append(_shortcut("text", texts, labels, speakers))
+    return shortcuts
 
 
 def _shortcut(

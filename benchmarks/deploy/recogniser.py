@@ -92,8 +92,8 @@ class Recogniser:
     def spaces(self, waveform: Tensor, neutral: Tensor | None = None) -> dict[str, Tensor]:
         """Where the recording lies in each of the method's feature spaces, by name, each (D,)."""
         with torch.inference_mode():
-            found = self.method.spaces(**self._batch(waveform, neutral))
-        return {name: features[0] for name, features in found.items()}
+            spaces = self.method.spaces(**self._batch(waveform, neutral))
+        return {name: features[0] for name, features in spaces.items()}
 
     def _batch(self, waveform: Tensor, neutral: Tensor | None) -> Batch:
         return {"inputs": self._inputs(waveform)} | ({} if neutral is None else {"neutral": self._inputs(neutral)})

@@ -184,8 +184,8 @@ def _look_inside(
     draw = torch.Generator().manual_seed(derive_seed(settings.seed, fold.number, "probe"))
     seen = [fold.train[i] for i in torch.randperm(len(fold.train), generator=draw)[:PROBED_UTTERANCES].tolist()]
     seen_spaces = spaces_of(FoldSide(data, seen, method, seed=settings.seed))
-    found = [spaces_of(side) for side in sides]
-    unseen_spaces = {name: torch.cat([one[name] for one in found]) for name in found[0]}
+    by_side = [spaces_of(side) for side in sides]
+    unseen_spaces = {name: torch.cat([features[name] for features in by_side]) for name in by_side[0]}
     split = ["validation"] * len(validation) + ["test"] * len(test)
     write_tensors(folder / SPACES_NAME, unseen_spaces, _who(data, unseen, split))
     who = _who(data, seen, ["train"] * len(seen))

@@ -117,11 +117,11 @@ def _until_a_loss(
             for future in done:
                 cell = running.pop(future)
                 try:
-                    found = future.result()
+                    returned = future.result()
                 except workers.deaths:
                     lost.append(cell)
                 else:
-                    yield cell, found
+                    yield cell, returned
 
 
 @contextmanager
@@ -167,8 +167,8 @@ def _ray(function: Function, jobs: int) -> Iterator[Workers]:
     Ray itself computes a task again whose worker or node died, three times.
     """
     ray = import_module("ray")
-    own = not ray.is_initialized()
-    if own:
+    starts_ray = not ray.is_initialized()
+    if starts_ray:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # what is computed here is nobody else's business
         address = os.environ.get("RAY_ADDRESS", "local")
         here = {"num_cpus": jobs, "include_dashboard": False} if address == "local" else {}
@@ -188,7 +188,7 @@ def _ray(function: Function, jobs: int) -> Iterator[Workers]:
     except ray.exceptions.RayTaskError as error:
         raise error.cause from error
     finally:
-        if own:
+        if starts_ray:
             ray.shutdown()
 
 

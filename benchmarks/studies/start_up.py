@@ -46,8 +46,8 @@ def main() -> int:
     for _ in range(rounds):
         for call, pairs in taken.items():
             bare = seconds(["-c", "pass"])
-            own = seconds(["-m", "benchmarks", *call])
-            pairs.append((own, own / bare))
+            dsnet = seconds(["-m", "benchmarks", *call])
+            pairs.append((dsnet, dsnet / bare))
     rows = [
         [f"dsnet {' '.join(call)}", f"{median(s for s, _ in pairs):.2f}", f"{median(r for _, r in pairs):.1f}"]
         for call, pairs in taken.items()

@@ -157,7 +157,7 @@ def train_epoch(
     Raises:
         RunError: one of these numbers is not finite.
     """
-    mean, number = _MeanLosses(), 0
+    running, number = _MeanLosses(), 0
     step.method.train()
     step.gradient_norms = {}
     for phase in step.method.phases:
@@ -166,10 +166,10 @@ def train_epoch(
             step.progress = (epoch + number / batches) / settings.epochs
             # One batch now and then tells enough; each costs a backward pass a loss.
             step.watching = i == 0 and epoch % WATCH_EVERY == 0
-            mean.add(training_step(step.method, batch, step), len(batch["labels"]))
+            running.add(training_step(step.method, batch, step), len(batch["labels"]))
             number += 1
             bar.update()
-    losses = mean.result()
+    losses = running.means()
     norms = {name: float(norm) for name, norm in step.gradient_norms.items()}
     _check_finite(f"epoch {epoch + 1}: the loss is not finite", losses)
     _check_finite(f"epoch {epoch + 1}: the gradient of a loss is not finite", norms)
@@ -184,16 +184,16 @@ def evaluate(
     Raises:
         RunError: a loss is not finite.
     """
-    mean, predicted, truth = _MeanLosses(), [], []
+    running, predicted, truth = _MeanLosses(), [], []
     method.eval()
     with torch.inference_mode(), accelerator.autocast():
         for places in torch.split(torch.arange(len(side.indices)), batch_size):
             batch = side.batch(places.tolist())
             output = method(**batch)
-            mean.add({"total": output.loss, **output.losses}, len(places))
+            running.add({"total": output.loss, **output.losses}, len(places))
             predicted.append(output.logits.argmax(1))
             truth.append(batch["labels"])
-    losses = mean.result()
+    losses = running.means()
     _check_finite("the validation loss is not finite", losses)
     return losses, uar(torch.cat(truth).cpu(), torch.cat(predicted).cpu())
 
@@ -210,7 +210,7 @@ class _MeanLosses:
             self.sums[name] = self.sums.get(name, 0) + value.detach().float() * rows
             self.rows[name] = self.rows.get(name, 0) + rows
 
-    def result(self) -> dict[str, float]:
+    def means(self) -> dict[str, float]:
         return {name: float(total) / self.rows[name] for name, total in self.sums.items()}
 
 
