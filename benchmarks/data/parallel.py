@@ -19,7 +19,9 @@ def on_all_cores(
     unit: str = "file",
     workers: int | None = None,
 ) -> list[_Returned]:
-    """What ``work`` returns for each argument, in order, with a progress bar; threads suffice, since libsndfile, soxr and torch let go of the lock.
+    """Calls ``work`` with each argument, with a progress bar, and returns what it returned in the arguments' order.
+
+    Threads suffice, since libsndfile, soxr and torch let go of the lock.
 
     Args:
         work: what is called with each argument, on one thread of torch.

@@ -57,7 +57,7 @@ class Job:
     """``"auto"``, ``"cpu"`` or ``"cuda"``."""
 
     threads: int
-    """For torch."""
+    """The threads that torch gets."""
 
     skip_problems: bool
     """Whether audio files may be absent or broken."""

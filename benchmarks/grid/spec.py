@@ -23,7 +23,7 @@ from dsnet_plugin import DSNetError
 
 @dataclass(frozen=True)
 class MethodSpec:
-    """A row of a table."""
+    """A method with its settings: a row of a table."""
 
     label: str
     """How tables call it."""
@@ -63,10 +63,10 @@ class Grid:
     """The rows of its tables."""
 
     corpora: Sequence[CorpusSpec]
-    """What is trained on, and with ``cross`` tested on."""
+    """The corpora that are trained on, and with ``cross`` tested on, too."""
 
     encoders: Sequence[EncoderSpec] = (EncoderSpec(),)
-    """What it is trained on."""
+    """The encoders that the methods are trained on."""
 
     protocol: str = "loso"
     """A name of ``PROTOCOLS``."""
@@ -120,9 +120,9 @@ def read_spec(name: str, roots: Mapping[str, Path], overrides: Mapping[str, Any]
     """Reads a specification.
 
     A file has the fields of :class:`Grid` as keys, and perhaps ``grids``, a list of mappings each of which is a grid with
-    the other keys as defaults. ``methods`` are names or mappings of ``label``, ``method`` and ``config``, ``encoders`` names
-    or mappings of ``name`` and ``options``, ``encoder_options`` those of encoders given by their names alone; ``corpora`` maps a name to ``corpus``, ``root`` and ``options``; without it the
-    corpora are those of ``roots``, or the synthetic one.
+    the other keys as defaults. ``methods`` are names or mappings of ``label``, ``method`` and ``config``; ``encoders`` are
+    names or mappings of ``name`` and ``options``; ``encoder_options`` hold for encoders that are names. ``corpora`` maps a
+    name to ``corpus``, ``root`` and ``options``; without it the corpora are those of ``roots``, or the synthetic one.
 
     Args:
         name: a preset, or the path of a YAML file.

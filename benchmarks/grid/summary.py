@@ -37,7 +37,7 @@ def summarise(out: Path, records: Sequence[CellRecord], say: Callable[[str], Non
 
     Args:
         out: the run's folder.
-        records: of finished cells.
+        records: the records of finished cells.
         say: gets for each method the pooled UAR and the confusion matrix, and last a table of all.
 
     Returns:
