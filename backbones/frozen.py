@@ -17,9 +17,10 @@ _VERSION = 1
 class FrozenEncoder(nn.Module):
     """A pretrained encoder in eval mode, up to the features that nothing trained on top of it can change.
 
-    ``states`` (L) and ``width`` (D) are the shape of an encoded utterance. An :class:`HFEncoder` with ``layer_weights`` gives all
-    its hidden states, each pooled over time; any other encoder gives one vector. ``digest`` names all that the result depends on, weights and
-    settings, in 16 hexadecimal digits; where the weights lie does not matter. A :class:`FeatureEncoder` learns on top.
+    ``states`` (L) and ``width`` (D) are the shape of an encoded utterance. An :class:`HFEncoder` with
+    ``layer_weights`` gives all its hidden states, each pooled over time; any other encoder gives one vector.
+    ``digest`` names all that the result depends on, weights and settings, in 16 hexadecimal digits; where the weights
+    lie does not matter. A :class:`FeatureEncoder` learns on top.
 
     Args:
         encoder: an encoder whose parameters are all frozen.

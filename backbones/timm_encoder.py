@@ -21,9 +21,10 @@ _TRIED_FRAMES = (MIN_FRAMES, 101)
 class TimmEncoder(nn.Module):
     """A timm model without its classifier: log-mel "images" in, pooled features before the classifier out.
 
-    A model that takes any size (a convolutional network) sees the input as it is. A vision transformer of a fixed size gets ``dynamic_img_size`` and ``dynamic_img_pad`` where it offers them, which resample its position
-    embedding and fill the last patches; all others (Swin, mixers, LeViT) see the input resized, bilinearly, to their own
-    size, which is ``img_size`` if that is given. ``input_size`` is that size, or None. What a model takes is not looked up
+    A model that takes any size (a convolutional network) sees the input as it is. A vision transformer of a fixed
+    size gets ``dynamic_img_size`` and ``dynamic_img_pad`` where it offers them, which resample its position embedding
+    and fill the last patches; all others (Swin, mixers, LeViT) see the input resized, bilinearly, to their own size,
+    which is ``img_size`` if that is given. ``input_size`` is that size, or None. What a model takes is not looked up
     but tried, when it is made.
 
     A batch norm over the mel bins comes first, as in the paper's encoder: log-mel values are around 5 to 20 and their

@@ -25,7 +25,7 @@ def predict(
     neutral: Annotated[
         list[Path] | None,
         typer.Option(
-            help="A neutral recording of the speaker of all FILES, for a method that takes one (dsc, dsnet-enrolled); for the latter several times for several."
+            help="A neutral recording of the speaker of all FILES, for a method that takes one (dsc, dsnet-enrolled); dsnet-enrolled takes several, each with the option."
         ),
     ] = None,
     speaker: Annotated[

@@ -23,8 +23,8 @@ class Recogniser:
     """The model of a checkpoint, on the CPU, for one recording at a time.
 
     A recording is a waveform (samples,) at 16 kHz as :func:`benchmarks.data.audio.read_audio` gives it. A model with
-    ``needs_neutral`` takes a neutral recording of the same speaker beside it. One with ``enrols`` hears a speaker better whom
-    :meth:`enrol` knows, and hears others, too. Any other is given none.
+    ``needs_neutral`` takes a neutral recording of the same speaker beside it. One with ``enrols`` hears anybody, and better
+    a speaker whom :meth:`enrol` knows. Any other takes the recording alone.
 
     Args:
         checkpoint: a ``best.safetensors``, or the folder of a fold that holds one.

@@ -26,10 +26,13 @@ class Moment:
 
     start: float
     """Where the window begins, in seconds."""
+
     end: float
     """Where it ends."""
+
     probabilities: Probabilities | None
     """The probability of each class; None where there is no speech."""
+
     no_speech: str = ""
     """Why there is none."""
 
@@ -40,6 +43,7 @@ class Answer:
 
     moments: list[Moment]
     """The windows in order, at least one."""
+
     hop: float
     """Seconds from the start of one window to that of the next."""
 

@@ -43,13 +43,13 @@ GROUPS = 6
 """Groups of four of the 24 speakers."""
 
 SIZES = (STATISTICS_UTTERANCES,)
-"""Utterances that the statistics are computed of in ``check``, beside all."""
+"""The numbers of utterances that ``check`` computes the statistics of, beside all."""
 
 LAST = 6
-"""Epochs at the end over which ``check`` compares, when the learning has settled."""
+"""The number of epochs at the end, when the learning has settled, over which ``check`` compares."""
 
 _SILENCE = 6.9
-"""Below the loudest frame's log energy, in nepers of power: 30 dB."""
+"""How far below the loudest frame's log energy silence begins, in nepers of power: 30 dB."""
 
 Root = Annotated[Path, typer.Argument(help="RAVDESS' folder.")]
 Out = Annotated[Path, typer.Option(help="Gets a JSON line a training.")]

@@ -1,7 +1,7 @@
 """How long the command line takes to its first answer, as a multiple of what Python itself takes.
 
-``python -m benchmarks.studies.start_up --rounds 5`` runs each call so often in a process of its own, takes turns between them,
-and prints for each the median of its seconds and of its ratio to ``python -c pass`` of the same round.
+``python -m benchmarks.studies.start_up --rounds 5`` runs each call five times, each time in a process of its own, takes turns
+between them, and prints for each the median of its seconds and of its ratio to ``python -c pass`` of the same round.
 """
 
 import argparse

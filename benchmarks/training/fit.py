@@ -63,13 +63,13 @@ def fit(
     Args:
         method: from :func:`make_method`.
         data: the corpus' utterances and features.
-        fold: indices into them; of the test side nothing is used but the sound, by a method with ``target_rows``.
+        fold: indices into them; the test side is not used, but for its sound by a method with ``target_rows``.
         identity: which training it is, its settings among it; kept with state and model.
         folder: gets ``best.safetensors`` and, while training, ``state.safetensors``.
         accelerator: device and precision.
 
     Returns:
-        How it went.
+        How the training went.
 
     Raises:
         RunError: the folder holds a training of other settings, or a number is not finite.
@@ -147,8 +147,8 @@ def train_epoch(
         side: what is trained on.
         step: the method with its optimiser.
         settings: the budget.
-        epoch: from 0.
-        batches: of one epoch, over all phases.
+        epoch: the number of the epoch, from 0.
+        batches: the number of batches in an epoch, over all phases.
         bar: a tqdm bar, moved on by one a batch.
 
     Returns:
@@ -199,7 +199,7 @@ def evaluate(
 
 
 class _MeanLosses:
-    """Mean of each loss over utterances, summed on the device so that no step waits for a number."""
+    """The mean of each loss over utterances, summed on the device so that no step waits for a number."""
 
     def __init__(self) -> None:
         self.sums: dict[str, Tensor] = {}
