@@ -99,7 +99,9 @@ def run_suite(
     cells = plan(grids, precision)
     with lock(out):
         corpora = _corpora(cells, accelerator.device, skip_problems, say)
-        finished = {cell.folder: record for cell in cells if (record := _finished(out, cell, corpora)) is not None}
+        finished = {
+            cell.folder: old_record for cell in cells if (old_record := _finished(out, cell, corpora)) is not None
+        }
         others = _other_records(out, {cell.folder for cell in cells})
         waiting = [cell for cell in cells if cell.folder not in finished]
         utterances = {spec: corpus.utterances for spec, corpus in corpora.items()}

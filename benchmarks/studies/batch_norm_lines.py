@@ -17,7 +17,7 @@ class Choice:
     """``"baseline"`` or ``"dsnet"``."""
 
     neutral: str
-    """The statistics of DSNet's neutral pass, a key of :data:`benchmarks.studies.neutral_statistics.CHOICES`."""
+    """The statistics of DSNet's neutral pass, a key of ``CHOICES``."""
 
     encoder: str
     """``"cnn"``, the paper's, or ``"linear"``."""
