@@ -64,7 +64,7 @@ class Encoder(Protocol):
     input_kind: str
 
     def __call__(self, inputs: "Tensor | Mapping[str, Tensor]") -> "Tensor":
-        """Inputs of its ``input_kind`` to features (N, ``num_features``)."""
+        """Turns inputs of its ``input_kind`` into features (N, ``num_features``)."""
 
 
 def list_encoders() -> list[str]:

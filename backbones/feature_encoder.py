@@ -15,7 +15,7 @@ class FeatureEncoder(nn.Module):
         states: L, the number of hidden states of an utterance; with one there is nothing to weight.
         width: D of each.
         num_features: the width of h.
-        dropout: behind the ReLU.
+        dropout: the rate of dropout behind the ReLU.
 
     Shape:
         (N, L, D) to (N, ``num_features``).

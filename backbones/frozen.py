@@ -15,11 +15,12 @@ _VERSION = 1
 
 
 class FrozenEncoder(nn.Module):
-    """A pretrained encoder in eval mode, up to what it has for an utterance whatever is trained on top of it.
+    """A pretrained encoder in eval mode, up to the features that nothing trained on top of it can change.
 
-    ``states`` (L) and ``width`` (D) are the shape of an encoded utterance: of an :class:`HFEncoder` with ``layer_weights`` all
-    its hidden states, each pooled over time, else one vector. ``digest`` names all that the result depends on, weights and
-    settings, in 16 hexadecimal digits; where the weights lie does not matter. A :class:`FeatureEncoder` learns on top.
+    ``states`` (L) and ``width`` (D) are the shape of an encoded utterance. An :class:`HFEncoder` with
+    ``layer_weights`` gives all its hidden states, each pooled over time; any other encoder gives one vector.
+    ``digest`` names all that the result depends on, weights and settings, in 16 hexadecimal digits; where the weights
+    lie does not matter. A :class:`FeatureEncoder` learns on top.
 
     Args:
         encoder: an encoder whose parameters are all frozen.

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from backbones.frontend import FRAME_LENGTH, FRAME_SHIFT, SAMPLE_RATE
-from backbones.hf_loading import PROCESSORS, blueprint, build, load
+from backbones.hf_loading import PROCESSORS, Blueprint, blueprint, build, load
 from backbones.pooling import AttentionPool, first_places, mean_pool, mean_std_pool
 from backbones.whisper import WHISPER_STEP, whisper_states
 from dsnet_plugin.config import check_choice
@@ -21,17 +21,17 @@ _PROVENANCE = ("_name_or_path", "architectures", "dtype", "torch_dtype", "transf
 
 
 class HFEncoder(nn.Module):
-    """A speech model of transformers under a pooling over time that leaves padding out.
+    """A speech model of transformers and a pooling over time that leaves padding out.
 
-    wav2vec2, HuBERT, WavLM, data2vec-audio, Whisper (its encoder) and AST, with the processor that belongs to the model.
+    The model is wav2vec2, HuBERT, WavLM, data2vec-audio, Whisper (its encoder) or AST, with the processor that belongs to it.
     An utterance has the same features alone and in a padded batch:
 
-    - Of the wav2vec2 family, models that are trained with an attention mask (``feat_extract_norm="layer"``, the large
+    - Models of the wav2vec2 family that are trained with an attention mask (``feat_extract_norm="layer"``, the large
       ones) get it. The others, such as wav2vec2-base, normalise each channel over the whole row, padding included, and
       their configuration asks for no mask; data2vec-audio's and some HuBERTs' position convolutions leak padding in spite
-      of a mask. Those see the utterances of one length at a time and unpadded: as many passes a batch as it has lengths.
+      of a mask. These models see the utterances of one length at a time and unpadded, in a pass for each length.
     - Whisper is made for 30 s. Here an utterance is filled with silence to the next half second, the position embedding is cut
-      to as much, and what is longer than 30 s is cut; utterances of one half second are one pass.
+      to that length, and an utterance of more than 30 s is cut. Utterances that are filled to one length are one pass.
     - AST fills each utterance to the one length it is made for (10.24 s) or cuts it, and leaves out its two classification
       tokens. Its processor computes on the CPU, and no gradient reaches the waveform.
 
@@ -42,7 +42,7 @@ class HFEncoder(nn.Module):
 
     ``blueprint`` is what builds the model again without its weights, ``recipe`` what its features depend on besides them.
 
-    For hooks on the model's layers, ``rows`` holds the indices of the utterances that it sees while those of like length
+    ``rows`` is for hooks on the model's layers: the indices of the utterances that it sees while those of like length
     have their turn, and else None.
 
     Args:
@@ -53,12 +53,12 @@ class HFEncoder(nn.Module):
         freeze: ``"feature_extractor"`` keeps the convolutions in front as they are, ``"all"`` the whole model, which
             then stays in eval mode, too.
         layer_weights: pool a learned softmax weighting of all hidden states instead of the last.
-        gradient_checkpointing: compute layers again in the backward pass, for memory.
+        gradient_checkpointing: compute layers again in the backward pass, to save memory.
         record: an earlier encoder's ``blueprint``, for the same architecture with random weights from no file at all.
 
     Shape:
-        Waveforms (N, samples), 16 kHz, full scale 1; or ``{"waveform": (N, samples), "mask": (N, samples)}``, the mask
-        True for an utterance's own samples, which come first. To (N, ``num_features``).
+        Waveforms (N, samples), 16 kHz, full scale 1, or ``{"waveform": (N, samples), "mask": (N, samples)}`` to
+        (N, ``num_features``). The mask is True for an utterance's own samples, which come first.
 
     Raises:
         ConfigError: see :func:`backbones.hf_loading.load`; or an unknown pooling or freeze.
@@ -74,7 +74,7 @@ class HFEncoder(nn.Module):
         freeze: Freeze = "none",
         layer_weights: bool = False,
         gradient_checkpointing: bool = False,
-        record: dict[str, Any] | None = None,
+        record: Blueprint | None = None,
     ) -> None:
         super().__init__()
         check_choice("pooling", pooling, Pooling)
@@ -124,7 +124,7 @@ class HFEncoder(nn.Module):
     def _by_length(
         self, inputs: Tensor | Mapping[str, Tensor], compute: Callable[[Tensor, list[int] | None], Tensor]
     ) -> Tensor:
-        """One pass over the batch, or as many as it has kinds of length where the model cannot tell padding."""
+        """Computes in one pass over the batch, or in one for each length where the model cannot tell padding."""
         waveform, lengths = self._unpack(inputs)
         if lengths is None or self.takes_padding:
             return compute(waveform, lengths)
@@ -215,15 +215,15 @@ class HFEncoder(nn.Module):
         frames = torch.tensor([1 + (length - FRAME_LENGTH) // FRAME_SHIFT for length in lengths])
         steps = 1 + (config.max_length - config.patch_size) // config.time_stride
         # A patch is the utterance's own if it begins within it; patches run over time first, then over frequency.
-        own = -(-frames // config.time_stride)
-        mask = first_places(own, steps).repeat(1, states[-1].shape[1] // steps)
+        used_steps = -(-frames // config.time_stride)
+        mask = first_places(used_steps, steps).repeat(1, states[-1].shape[1] // steps)
         return states, mask.to(waveform.device)
 
     def _run(self, values: Tensor, **options: Any) -> tuple[Tensor, ...]:
         if self.layer_weights is None:
             return (self.model(values, **options).last_hidden_state,)
-        found = self.model(values, output_hidden_states=True, **options)
-        return (*found.hidden_states[:-1], found.last_hidden_state)  # the last with the norm that follows it
+        output = self.model(values, output_hidden_states=True, **options)
+        return (*output.hidden_states[:-1], output.last_hidden_state)  # the last with the norm that follows it
 
 
 def _is_wav2vec2_kin(config: Any) -> bool:
@@ -245,7 +245,7 @@ def _receptive_field(config: Any) -> int:
 
 
 def _standardise(waveform: Tensor, valid: Tensor | None = None) -> Tensor:
-    """Zero mean and unit variance over a row's own samples: ``Wav2Vec2FeatureExtractor``, on the waveform's device."""
+    """Gives a row's own samples zero mean and unit variance, as ``Wav2Vec2FeatureExtractor`` does, on the waveform's device."""
     valid = torch.ones_like(waveform, dtype=torch.bool) if valid is None else valid
     count = valid.sum(1, keepdim=True)
     centred = waveform - waveform.masked_fill(~valid, 0).sum(1, keepdim=True) / count

@@ -1,11 +1,11 @@
 """Finding a speech model of transformers with its processor, on disk, on the hub, or in a checkpoint's record."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from backbones.frontend import SAMPLE_RATE
 from dsnet_plugin.errors import ConfigError, DSNetError
@@ -21,6 +21,16 @@ PROCESSORS = {
 """The ``model_type`` of each supported family, and the class of its processor."""
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
+
+
+class Blueprint(TypedDict):
+    """What :func:`build` makes a model of, weights apart, as JSON can hold it."""
+
+    config: Mapping[str, Any]
+    """The model's configuration."""
+
+    processor: Mapping[str, Any]
+    """The processor's configuration."""
 
 
 def load(source: str) -> tuple[Any, Any]:
@@ -61,13 +71,13 @@ def load(source: str) -> tuple[Any, Any]:
     return model, processor
 
 
-def blueprint(model: Any, processor: Any) -> dict[str, Any]:
-    """What :func:`build` makes the same model of, weights apart, as JSON can hold it."""
+def blueprint(model: Any, processor: Any) -> Blueprint:
+    """The blueprint of a model and its processor."""
     processor_record = {key: value for key, value in processor.to_dict().items() if key != "mel_filters"}
     return {"config": model.config.to_dict(), "processor": processor_record}
 
 
-def build(source: str, record: dict[str, Any]) -> tuple[Any, Any]:
+def build(source: str, record: Blueprint) -> tuple[Any, Any]:
     """The model and processor of a :func:`blueprint`, with random weights; reads no file.
 
     Args:
@@ -149,10 +159,11 @@ def _checked(source: str, model: Any, processor: Any) -> tuple[Any, Any]:
             )
         model = model.get_encoder()
     if config.model_type == "audio-spectrogram-transformer":
-        given, taken = (processor.max_length, processor.num_mel_bins), (config.max_length, config.num_mel_bins)
-        if given != taken:
+        offered = processor.max_length, processor.num_mel_bins
+        expected = config.max_length, config.num_mel_bins
+        if offered != expected:
             raise ConfigError(
-                f"hf/{source}: its processor gives (frames, mel bins) {given} and its model takes {taken}; expected the "
+                f"hf/{source}: its processor gives (frames, mel bins) {offered} and its model takes {expected}; expected the "
                 "two of one model (max_length, num_mel_bins)"
             )
     if hasattr(model, "masked_spec_embed"):

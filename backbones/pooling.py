@@ -1,4 +1,4 @@
-"""From one feature vector a frame to one an utterance; frames of padding do not count."""
+"""Pooling over time: the features of frames become those of an utterance; frames of padding do not count."""
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,7 @@ def mean_std_pool(x: Tensor, mask: Tensor | None = None) -> Tensor:
 
     Args:
         x: frames.
-        mask: as for :func:`mean_pool`; the deviation of a single frame is 0.
+        mask: see :func:`mean_pool`; the deviation of a single frame is 0.
     """
     mean = mean_pool(x, mask)
     variance = mean_pool((x.float() - mean[:, :, None]).square(), mask)

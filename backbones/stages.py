@@ -14,7 +14,7 @@ from backbones.timm_encoder import MIN_FRAMES, TimmEncoder
 from dsnet_plugin.modes import eval_mode
 
 MAX_STAGES = 4
-"""As many as the paper's encoder has blocks."""
+"""The most stages of an encoder: as many as the paper's has blocks."""
 
 T = TypeVar("T")
 
@@ -28,16 +28,21 @@ class Stage(NamedTuple):
     """
 
     module: nn.Module
+    """The block."""
+
     channels: int
+    """The number of its channels."""
+
     dim: int
+    """The dimension of its output that they are in, 1 or -1."""
 
 
 def stages(encoder: Any) -> list[Stage]:
     """The inner stages of an encoder from input to output, at most four; an empty list where none are known.
 
-    Of :class:`CNNEncoder` its four blocks; of :class:`TimmEncoder` the last four stages that timm's ``feature_info``
-    names, or for a model of one resolution throughout (vision transformers, mixers) four evenly spaced blocks; of
-    :class:`HFEncoder` four evenly spaced transformer layers. Where a timm model has its channels is tried.
+    A :class:`CNNEncoder` has its four blocks; a :class:`TimmEncoder` the last four stages that timm's ``feature_info``
+    names, or, where its resolution is one throughout (vision transformers, mixers), four evenly spaced blocks; an
+    :class:`HFEncoder` four evenly spaced transformer layers. In which dimension a timm model has its channels is tried.
     """
     if isinstance(encoder, CNNEncoder):
         return [Stage(block, block[0].out_channels, 1) for block in encoder.blocks.children()]  # type: ignore[index]
@@ -57,8 +62,8 @@ def stage_output(output: Any) -> Tensor:
 class StageReader:
     """Runs an encoder and reads the mean output of each of its stages.
 
-    It stays on the encoder, as hooks that change nothing and hold nothing outside of a call: a compiled encoder does not
-    see hooks that come and go. A copy (``deepcopy``) of what holds both reads from the copied encoder.
+    Its hooks stay on the encoder, change nothing and hold nothing outside of a call: a compiled encoder does not see hooks
+    that come and go. A copy (``deepcopy``) of what holds both reads from the copied encoder.
 
     Args:
         encoder: any encoder; ``stages`` is what :func:`stages` knows of it.
@@ -67,32 +72,32 @@ class StageReader:
     def __init__(self, encoder: Any) -> None:
         self.encoder = encoder
         self.stages = stages(encoder)
-        self._found: list[list[tuple[Tensor, Tensor | None]]] | None = None
+        self._outputs: list[list[tuple[Tensor, Tensor | None]]] | None = None
         for place, stage in enumerate(self.stages):
             stage.module.register_forward_hook(partial(self._keep, place))
 
     def __call__(self, inputs: Any) -> tuple[Tensor, list[Tensor]]:
-        """Inputs of N rows to h (N, D), and for each stage its output's mean over all but rows and channels, (N, C).
+        """Turns inputs of N rows into h (N, D) and, for each stage, its output's mean over all but rows and channels, (N, C).
 
         The means are float32, and differentiable. Frames of padding count like others.
         """
-        self._found = [[] for _ in self.stages]
+        self._outputs = [[] for _ in self.stages]
         try:
             h: Tensor = self.encoder(inputs)
             # The means are taken here and not in the hooks, which may run in a checkpointed layer and its repetition.
-            return h, [_mean(stage, found) for stage, found in zip(self.stages, self._found, strict=True)]
+            return h, [_mean(stage, outputs) for stage, outputs in zip(self.stages, self._outputs, strict=True)]
         finally:
-            self._found = None
+            self._outputs = None
 
     def _keep(self, place: int, module: nn.Module, inputs: Any, output: Any) -> None:
-        if self._found is not None:
-            self._found[place].append((stage_output(output), getattr(self.encoder, "rows", None)))
+        if self._outputs is not None:
+            self._outputs[place].append((stage_output(output), getattr(self.encoder, "rows", None)))
 
 
-def _mean(stage: Stage, found: list[tuple[Tensor, Tensor | None]]) -> Tensor:
+def _mean(stage: Stage, outputs: list[tuple[Tensor, Tensor | None]]) -> Tensor:
     """The mean output of a stage in one or several calls, in the order of the batch."""
-    means = torch.cat([_channel_mean(stage, x) for x, _ in found])
-    order = [rows for _, rows in found if rows is not None]
+    means = torch.cat([_channel_mean(stage, x) for x, _ in outputs])
+    order = [rows for _, rows in outputs if rows is not None]
     return means[torch.cat(order).argsort()] if order else means
 
 
@@ -109,15 +114,15 @@ def _timm_stages(encoder: TimmEncoder) -> list[Stage]:
     chosen = [(named[entry["module"]], entry["num_chs"]) for entry in known if entry["module"] in named]
     shapes = _shapes(encoder, [module for module, _ in chosen])
     rows_last = getattr(encoder.model, "output_fmt", None) == "NHWC"
-    found = []
+    timm_stages = []
     for module, channels in chosen:
         shape = shapes.get(module, ())
         # An image has its channels before its height, tokens have them last; the rest is for models that do otherwise.
         dims = (1, -1) if len(shape) == 4 and not rows_last else (-1, 1)
         dim = next((dim for dim in dims if len(shape) > 2 and shape[dim] == channels), None)
         if dim is not None:
-            found.append(Stage(module, channels, dim))
-    return found
+            timm_stages.append(Stage(module, channels, dim))
+    return timm_stages
 
 
 def _shapes(encoder: nn.Module, modules: Sequence[nn.Module]) -> dict[nn.Module, tuple[int, ...]]:
@@ -149,6 +154,6 @@ def _transformer_layers(model: Any) -> list[nn.Module]:
 
 
 def _evenly(blocks: Sequence[T]) -> list[T]:
-    """Four evenly spaced ones of which the last is the last; all of fewer."""
+    """Four evenly spaced blocks with the last one among them; all where there are fewer."""
     number = min(MAX_STAGES, len(blocks))
     return [blocks[(i + 1) * len(blocks) // number - 1] for i in range(number)]

@@ -13,7 +13,7 @@ from dsnet_plugin.errors import ConfigError, DSNetError, ShapeError
 from dsnet_plugin.modes import eval_mode
 
 MIN_FRAMES = 32
-"""Of every input. 32 and an odd number of frames are tried when a model is made, to see whether it takes any size."""
+"""The fewest frames of an input. So many and an odd number are tried when a model is made, to see whether it takes any size."""
 
 _TRIED_FRAMES = (MIN_FRAMES, 101)
 
@@ -21,11 +21,11 @@ _TRIED_FRAMES = (MIN_FRAMES, 101)
 class TimmEncoder(nn.Module):
     """A timm model without its classifier: log-mel "images" in, pooled features before the classifier out.
 
-    The input's size is the model's to choose where it can take any (convolutional networks). A vision transformer of a
-    fixed size gets ``dynamic_img_size`` and ``dynamic_img_pad`` where it offers them, which resample its position
-    embedding and fill the last patches; all others (Swin, mixers, LeViT) see the input resized, bilinearly, to their own
-    size, which is ``img_size`` if that is given. ``input_size`` is that size, or None. What a model takes is tried when it
-    is made and not looked up.
+    A model that takes any size (a convolutional network) sees the input as it is. A vision transformer of a fixed
+    size gets ``dynamic_img_size`` and ``dynamic_img_pad`` where it offers them, which resample its position embedding
+    and fill the last patches; all others (Swin, mixers, LeViT) see the input resized, bilinearly, to their own size,
+    which is ``img_size`` if that is given. ``input_size`` is that size, or None. What a model takes is not looked up
+    but tried, when it is made.
 
     A batch norm over the mel bins comes first, as in the paper's encoder: log-mel values are around 5 to 20 and their
     deltas around 0, where timm's models expect zero mean and unit variance. With ``freeze="all"``, where no statistics are
@@ -122,7 +122,7 @@ def _timm() -> Any:
 
 
 def _create(timm: Any, name: str, options: dict[str, Any]) -> Any:
-    """The model, with a dynamic input size if it has a fixed one and offers that."""
+    """Makes the model, with a dynamic input size where its size is fixed and it offers one."""
     try:
         fixed = getattr(timm.get_pretrained_cfg(name), "fixed_input_size", False)
     except RuntimeError as error:  # an unknown tag

@@ -10,7 +10,7 @@ from backbones.frontend import SAMPLE_RATE
 from backbones.pooling import first_places
 
 WHISPER_STEP = SAMPLE_RATE // 2
-"""Samples to a multiple of which the input is filled with silence, in place of 30 seconds."""
+"""The input is filled with silence to a multiple of so many samples, in place of 30 seconds."""
 
 
 def whisper_states(
@@ -27,7 +27,7 @@ def whisper_states(
         lengths: the samples of each row that are the utterance's own; None where all are.
 
     Returns:
-        As many tensors (N, T, D) as there are layers and one, and a mask (N, T), True for the utterances' own positions.
+        One tensor (N, T, D) more than there are layers, and a mask (N, T), True for the utterances' own positions.
     """
     waveform = waveform[:, : processor.n_samples]
     samples = waveform.shape[1]
@@ -52,7 +52,7 @@ def whisper_states(
 def log_mel_of_whisper(waveform: Tensor, processor: Any) -> Tensor:
     """Log-mel features (N, samples) to (N, bins, samples // hop) as ``WhisperFeatureExtractor`` computes them.
 
-    Here with gradients, on the waveform's device, and in operations that can be exported.
+    Here they have gradients, stay on the waveform's device, and come from operations that can be exported.
     """
     with torch.autocast(waveform.device.type, enabled=False):
         # torch.stft would tie an exported model to its batch size.
@@ -68,7 +68,7 @@ def log_mel_of_whisper(waveform: Tensor, processor: Any) -> Tensor:
 
 
 def _run_layer(layer: nn.Module, x: Tensor) -> Tensor:
-    """A layer without masks; before transformers 5 it took a second one and returned a tuple."""
+    """Runs a layer without masks; before transformers 5 a layer took a second mask and returned a tuple."""
     older = {"layer_head_mask": None} if "layer_head_mask" in signature(type(layer).forward).parameters else {}
     output = layer(x, None, **older)
     hidden: Tensor = output if isinstance(output, Tensor) else output[0]

@@ -1,9 +1,9 @@
 """``dsnet benchmark``: a grid of methods, encoders, corpora, folds and seeds."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -15,6 +15,8 @@ from benchmarks.output.printable import one_line
 from benchmarks.presets import presets
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
+
+_Value = TypeVar("_Value")
 
 
 def benchmark(
@@ -66,8 +68,9 @@ def benchmark(
     )
 
 
-def _pairs(option: str, entries: Sequence[str] | None, convert: Any) -> dict[str, Any]:
-    pairs: dict[str, Any] = {}
+def _pairs(option: str, entries: Sequence[str] | None, convert: Callable[[str], _Value]) -> dict[str, _Value]:
+    """The values of NAME=VALUE, converted, by their names."""
+    pairs: dict[str, _Value] = {}
     for entry in entries or ():
         key, equals, value = entry.partition("=")
         if not (key and equals and value):

@@ -101,7 +101,8 @@ def fetch(
 ) -> None:
     """Downloads an open corpus.
 
-    It comes from its own source; the licence is said before. A download that was broken off goes on with the same command; the folder appears when all is there.
+    The corpus comes from its own source; its licence is printed first. A download that was broken off goes on with the same
+    command; the folder appears when all is there.
 
     \b
     Example:

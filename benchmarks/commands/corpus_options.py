@@ -39,7 +39,7 @@ def corpus_spec(
     """The corpus that the options name.
 
     Raises:
-        CorpusError: an unknown corpus, a root that is not there, a real corpus without one, a correlation for a real corpus, or a word with two meanings.
+        CorpusError: an unknown corpus, a real corpus without a root or with a correlation, or a word with two meanings.
     """
     from benchmarks.corpora import check_name
     from benchmarks.grid.spec import CorpusSpec

@@ -25,7 +25,7 @@ def predict(
     neutral: Annotated[
         list[Path] | None,
         typer.Option(
-            help="A neutral recording of the speaker of all FILES, for a method that takes one (dsc, dsnet-enrolled); for the latter several times for several."
+            help="A neutral recording of the speaker of all FILES, for a method that takes one (dsc, dsnet-enrolled); dsnet-enrolled takes several, each with the option."
         ),
     ] = None,
     speaker: Annotated[
@@ -168,7 +168,7 @@ def _write(answers: dict[Path, "Answer"], classes: list[str], folder: Path) -> N
     """Writes the timelines under the files' names, numbered where two files have one name."""
     from benchmarks.deploy.timeline import write_timeline
 
-    taken: dict[str, Any] = {}
+    taken: dict[str, int] = {}
     for file, answer in answers.items():
         if len(answer.moments) > 1:
             number = taken[file.stem] = taken.get(file.stem, 0) + 1

@@ -28,19 +28,20 @@ def speed(
     backbone: Backbone = "cnn",
     encoder_option: EncoderOptions = None,
     batch_size: Annotated[int, typer.Option(min=2, help="Utterances in a batch.")] = 32,
-    max_frames: Annotated[int, typer.Option(min=16, help="Their frames of 10 ms.")] = 600,
+    max_frames: Annotated[int, typer.Option(min=16, help="Frames of 10 ms of an utterance.")] = 600,
     device: Annotated[Device, typer.Option(help="Where to compute; auto takes CUDA where there is one.")] = Device.auto,
     precision: Annotated[
         SpeedPrecision, typer.Option(help="auto is bf16 where the device is fast in it.")
     ] = SpeedPrecision.auto,
     compile: Annotated[bool, typer.Option("--compile", help="Put the encoder through torch.compile.")] = False,
-    rounds: Annotated[int, typer.Option(min=1, help="Of measurements; the median is printed.")] = 5,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of measurements; the median is printed.")] = 5,
     out: Annotated[Path | None, typer.Option(help="A .jsonl file that gets a line for each method.")] = None,
 ) -> None:
     """Measures training and inference.
 
     Each method takes turns with the baseline on random features, in the loop that trains. 'outside' is the share of
-    training time between the steps, 'statistics' what recomputing batch norm's adds to an epoch, 'of matmul' the arithmetic done, of what a large matrix product does in that time.
+    training time between the steps, 'statistics' what recomputing batch norm's adds to an epoch, 'of matmul' the arithmetic
+    done as a share of what a large matrix product does in that time.
 
     \b
     Example:

@@ -8,7 +8,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stopped(BaseException):
-    """A signal asks the process to end. No KeyboardInterrupt, which Typer would answer in its own way."""
+    """A signal asks the process to end. It is no KeyboardInterrupt, which Typer would answer in its own way."""
 
 
 class SignalWatch:

@@ -16,7 +16,7 @@ def train(
     corpus: Annotated[str, typer.Option(help="One of the names that 'dsnet corpora' lists.")] = "synthetic",
     root: CorpusRoot = None,
     method: Annotated[
-        str, typer.Option(help=f"Of {', '.join(METHOD_NAMES)}; several, with commas, are compared.")
+        str, typer.Option(help=f"One of {', '.join(METHOD_NAMES)}; several, with commas, are compared.")
     ] = "dsnet",
     backbone: Backbone = "cnn",
     encoder_option: EncoderOptions = None,
@@ -31,7 +31,7 @@ def train(
     max_frames: Annotated[
         int, typer.Option(min=16, help="Frames of 10 ms to which utterances are cut or repeated; time grows with them.")
     ] = 600,
-    seed: Annotated[int, typer.Option(help="Of weights, order, dropout and neutral references.")] = 0,
+    seed: Annotated[int, typer.Option(help="The seed of weights, order, dropout and neutral references.")] = 0,
     device: Annotated[Device, typer.Option(help="Where to compute; auto takes CUDA where there is one.")] = Device.auto,
     precision: Annotated[Precision, typer.Option(help="bf16 is faster on CUDA and on recent CPUs.")] = Precision.fp32,
     missing_neutral: Annotated[

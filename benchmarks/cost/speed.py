@@ -14,8 +14,8 @@ from benchmarks.errors import RunError
 from benchmarks.methods import Config
 from benchmarks.output.environment import describe
 from benchmarks.training import TrainingSettings
+from benchmarks.training.batch_norm_statistics import STATISTICS_UTTERANCES
 from benchmarks.training.device import make_accelerator, resolve_precision
-from benchmarks.training.statistics import STATISTICS_UTTERANCES
 from dsnet_plugin.config import check_choice
 
 BASELINE = "baseline"

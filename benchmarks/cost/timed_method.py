@@ -24,9 +24,9 @@ from benchmarks.errors import RunError
 from benchmarks.methods import Batch, Config, Losses, Step
 from benchmarks.training import TrainingSettings
 from benchmarks.training.adam import AdamStep, make_adam
+from benchmarks.training.batch_norm_statistics import fit_statistics
 from benchmarks.training.device import put_on_device
 from benchmarks.training.fit import make_method, train_epoch, training_step
-from benchmarks.training.statistics import fit_statistics
 
 _TEST_UTTERANCES = 16
 _CALLS = 3

@@ -1,4 +1,4 @@
-"""From audio files to the batches of one side of a fold.
+"""Audio files, their features, and the batches of one side of a fold.
 
 What reads audio stays in ``audio`` and ``features``, since it needs soundfile and torchaudio.
 """

@@ -1,4 +1,4 @@
-"""Utterances as a frozen encoder has them: computed once, in batches of like length, and kept on disk."""
+"""Utterances as a frozen encoder gives them: computed once, in batches of like length, and kept on disk."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -26,13 +26,13 @@ def encode(
     device: torch.device,
     say: Callable[[str], None] = lambda _: None,
 ) -> tuple[list[Tensor | None], dict[str, str]]:
-    """What a frozen encoder has for each utterance, (L, D); what is not on disk yet is computed, on all cores or a GPU.
+    """Encodes utterances with a frozen encoder, each (L, D); what is not on disk yet is computed, on all cores or a GPU.
 
     Each batch is on disk as soon as it is finished, so that a killed call goes on where it was.
 
     Args:
-        utterances: N of them.
-        front_end: of the kind ``"encoded"``.
+        utterances: what is encoded.
+        front_end: one of the kind ``"encoded"``.
         device: where the encoder runs.
         say: gets a line on how many were encoded, and how fast.
 

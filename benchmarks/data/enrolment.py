@@ -11,7 +11,7 @@ class Enrolment(NamedTuple):
     """Who was enrolled with what, and what is left to score."""
 
     references: dict[str, list[int]]
-    """The indices of each speaker's neutral sentences, by the speaker's name; none of a speaker without neutral speech."""
+    """The indices of each speaker's neutral sentences, by the speaker's name; speakers without neutral speech have none."""
 
     scored: list[int]
     """The indices of all other utterances, in the order given."""
@@ -20,13 +20,13 @@ class Enrolment(NamedTuple):
 def draw_enrolment(data: SpeechData, indices: Sequence[int], sentences: int, seed: int) -> Enrolment:
     """Draws neutral sentences of each speaker, who keeps at least one of that class to be scored.
 
-    What is drawn for a speaker is a matter of seed and speaker alone: one sentence is the first of three.
+    What is drawn for a speaker depends on seed and speaker alone: who draws one sentence gets the first of three.
 
     Args:
         data: the corpus.
         indices: the utterances of one side.
         sentences: how many of each speaker, as far as there are so many.
-        seed: of the draw.
+        seed: the seed of the draw.
     """
     neutral: dict[str, list[int]] = {}
     for index in indices:

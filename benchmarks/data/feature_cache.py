@@ -20,9 +20,9 @@ def feature_file(path: Path, settings: str, start: float = 0.0, end: float | Non
 
     Args:
         path: the recording, which is read and known by its content: one that moved or was renamed keeps its features.
-        settings: all that they depend on besides.
-        start: seconds.
-        end: seconds; None for the end of the recording.
+        settings: all else that the features depend on.
+        start: where the part begins, in seconds.
+        end: where it ends; None for the end of the recording.
 
     Raises:
         AudioError: no such recording.

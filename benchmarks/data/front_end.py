@@ -1,4 +1,4 @@
-"""From the words of a specification to a frozen encoder, and to what an encoder takes of recordings."""
+"""Frozen encoders, what is trained on them, and front ends, made from the words of a specification."""
 
 from dataclasses import replace
 from functools import lru_cache

@@ -8,32 +8,34 @@ from typing import TypeVar
 import torch
 from tqdm import tqdm
 
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
+_Argument = TypeVar("_Argument")
+_Returned = TypeVar("_Returned")
 
 
 def on_all_cores(
-    work: Callable[[_Item], _Result],
-    items: Sequence[_Item],
+    work: Callable[[_Argument], _Returned],
+    arguments: Sequence[_Argument],
     title: str,
     unit: str = "file",
     workers: int | None = None,
-) -> list[_Result]:
-    """The results in order, with a progress bar; threads suffice, since libsndfile, soxr and torch let go of the lock.
+) -> list[_Returned]:
+    """Calls ``work`` with each argument, with a progress bar, and returns what it returned in the arguments' order.
+
+    Threads suffice, since libsndfile, soxr and torch let go of the lock.
 
     Args:
-        work: is called with each item, on one thread of torch.
-        items: its arguments.
-        title: of the progress bar.
-        unit: of the progress bar.
-        workers: items at a time; None for as many as there are cores.
+        work: what is called with each argument, on one thread of torch.
+        arguments: what it is called with.
+        title: the progress bar's title.
+        unit: what the progress bar counts.
+        workers: calls at a time; None for as many as there are cores.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # one file is little work, which threads within torch would only wait for
     pool = ThreadPoolExecutor(workers or usable_cores())
     try:
-        results = pool.map(work, items)
-        return list(tqdm(results, desc=title, total=len(items), unit=unit, mininterval=1, leave=False))
+        returned = pool.map(work, arguments)
+        return list(tqdm(returned, desc=title, total=len(arguments), unit=unit, mininterval=1, leave=False))
     finally:
         pool.shutdown(cancel_futures=True)  # on Ctrl-C, not after the whole corpus
         torch.set_num_threads(threads)

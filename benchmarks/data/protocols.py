@@ -11,18 +11,25 @@ from benchmarks.errors import RunError, SplitError
 
 @dataclass(frozen=True)
 class Fold:
-    """One split: indices into the list of utterances it was made from.
-
-    ``number`` counts folds from 0 in the order of the names of what is left out, ``test_speakers`` and
-    ``validation_speakers`` are in the order of their names.
-    """
+    """One split: indices into the list of utterances it was made from."""
 
     number: int
+    """The number of the fold, from 0, in the order of the names of what is left out."""
+
     test_speakers: tuple[str, ...]
+    """Who is tested, in the order of their names."""
+
     validation_speakers: tuple[str, ...]
+    """Who validates, in the order of their names."""
+
     train: list[int]
+    """The indices of the training utterances."""
+
     validation: list[int]
+    """The indices of the validation utterances."""
+
     test: list[int]
+    """The indices of the test utterances."""
 
     @property
     def test_speaker(self) -> str:
@@ -213,16 +220,16 @@ def _speakers(side: Sequence[int], utterances: Sequence[Utterance]) -> tuple[str
 
 
 def _partners(utterances: Sequence[Utterance]) -> dict[str, str]:
-    """The other speaker of a session of exactly two, for each speaker who is in one session, and in such a one."""
-    sessions: dict[str, set[str | None]] = {}
-    speakers: dict[str | None, set[str]] = {}
+    """The partner of each speaker who is in one session alone, where that has exactly two speakers."""
+    sessions_of: dict[str, set[str | None]] = {}
+    speakers_of: dict[str | None, set[str]] = {}
     for utterance in utterances:
-        sessions.setdefault(utterance.speaker, set()).add(utterance.session)
-        speakers.setdefault(utterance.session, set()).add(utterance.speaker)
+        sessions_of.setdefault(utterance.speaker, set()).add(utterance.session)
+        speakers_of.setdefault(utterance.session, set()).add(utterance.speaker)
     partners = {}
-    for speaker, own in sessions.items():
-        if len(own) == 1 and None not in own:
-            others = speakers[next(iter(own))] - {speaker}
+    for speaker, sessions in sessions_of.items():
+        if len(sessions) == 1 and None not in sessions:
+            others = speakers_of[next(iter(sessions))] - {speaker}
             if len(others) == 1:
                 partners[speaker] = others.pop()
     return partners

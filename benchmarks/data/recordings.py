@@ -16,10 +16,10 @@ from benchmarks.data.parallel import on_all_cores
 from benchmarks.errors import AudioError
 
 SILENCE = -70.0
-"""dB of full scale: a frame that is quieter is silent in any recording."""
+"""A frame that is quieter is silent in any recording; in dB of full scale."""
 
 _BELOW = 40.0
-"""dB below the loudest frame of a recording: what is quieter is a pause of it."""
+"""A frame that is so much quieter than the loudest of its recording is a pause; in dB."""
 
 _FRAME = SAMPLE_RATE // 100
 
@@ -30,16 +30,22 @@ class Recording:
 
     seconds: float
     """Duration."""
+
     rate: int | None
     """Samples a second in the file; None where only ffmpeg knows."""
+
     channels: int | None
     """Channels in the file; None where only ffmpeg knows."""
+
     level: float
     """Root mean square in dB of full scale, without pauses; ``SILENCE`` where there is nothing else."""
+
     leading: float
     """Seconds before the first sound."""
+
     trailing: float
     """Seconds after the last sound."""
+
     silent: float
     """The share of frames that are pauses, from 0 to 1."""
 

@@ -27,18 +27,22 @@ _Values = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Shortcut:
-    """How well one thing beside the voice tells the class."""
+    """How well one cue beside the voice tells the class."""
 
     name: str
-    """What it is."""
+    """The cue, such as ``"duration"``."""
+
     uar: float
     """Unweighted average recall on unseen speakers, in percent."""
+
     low: float
     """The lower end of its 95% interval, by a bootstrap over speakers."""
+
     high: float
-    """The upper end."""
+    """The upper end of that interval."""
+
     chance: float
-    """The UAR of guessing: 100 by the number of classes."""
+    """The UAR of guessing: 100 divided by the number of classes."""
 
 
 def find_shortcuts(utterances: Sequence[Utterance], recordings: Sequence[Recording | None]) -> list[Shortcut]:
@@ -59,11 +63,11 @@ def find_shortcuts(utterances: Sequence[Utterance], recordings: Sequence[Recordi
         "leading silence": np.array([[r.leading] for _, r in pairs]),
         "trailing silence": np.array([[r.trailing] for _, r in pairs]),
     }
-    found = [_shortcut(name, values, labels, speakers) for name, values in cues.items()]
+    shortcuts = [_shortcut(name, values, labels, speakers) for name, values in cues.items()]
     if all(u.text is not None for u, _ in pairs):
         texts = np.array([[u.text] for u, _ in pairs], dtype=object)
-        found.append(_shortcut("text", texts, labels, speakers))
-    return found
+        shortcuts.append(_shortcut("text", texts, labels, speakers))
+    return shortcuts
 
 
 def _shortcut(

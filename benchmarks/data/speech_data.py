@@ -29,9 +29,9 @@ def collate(
         return torch.stack(list(features)).to(device)
     if input_kind == "waveform":
         waveform = torch.nn.utils.rnn.pad_sequence(list(features), batch_first=True).to(device)
-        lengths = torch.tensor([len(own) for own in features], device=device)
+        lengths = torch.tensor([len(samples) for samples in features], device=device)
         return {"waveform": waveform, "mask": torch.arange(waveform.shape[1], device=device) < lengths[:, None]}
-    return add_deltas(torch.stack([fit_frames(own, max_frames) for own in features]).to(device))
+    return add_deltas(torch.stack([fit_frames(matrix, max_frames) for matrix in features]).to(device))
 
 
 class SpeechData:
@@ -67,7 +67,7 @@ class SpeechData:
         if input_kind == "encoded":
             self._on_device = torch.stack(self.features).to(device)
         elif device.type == "cuda" and input_kind == "lmfb" and self._fits():
-            self._on_device = torch.stack([fit_frames(own, max_frames) for own in self.features]).to(device)
+            self._on_device = torch.stack([fit_frames(matrix, max_frames) for matrix in self.features]).to(device)
 
     def inputs(self, indices: Sequence[int]) -> Tensor | dict[str, Tensor]:
         """The input of a method for these utterances, see :func:`collate`."""

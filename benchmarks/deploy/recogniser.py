@@ -23,8 +23,8 @@ class Recogniser:
     """The model of a checkpoint, on the CPU, for one recording at a time.
 
     A recording is a waveform (samples,) at 16 kHz as :func:`benchmarks.data.audio.read_audio` gives it. A model with
-    ``needs_neutral`` takes a neutral recording of the same speaker beside it. One with ``enrols`` hears a speaker better whom
-    :meth:`enrol` knows, and hears others, too. Any other is given none.
+    ``needs_neutral`` takes a neutral recording of the same speaker beside it. One with ``enrols`` hears anybody, and better
+    a speaker whom :meth:`enrol` knows. Any other takes the recording alone.
 
     Args:
         checkpoint: a ``best.safetensors``, or the folder of a fold that holds one.
@@ -92,8 +92,8 @@ class Recogniser:
     def spaces(self, waveform: Tensor, neutral: Tensor | None = None) -> dict[str, Tensor]:
         """Where the recording lies in each of the method's feature spaces, by name, each (D,)."""
         with torch.inference_mode():
-            found = self.method.spaces(**self._batch(waveform, neutral))
-        return {name: features[0] for name, features in found.items()}
+            spaces = self.method.spaces(**self._batch(waveform, neutral))
+        return {name: features[0] for name, features in spaces.items()}
 
     def _batch(self, waveform: Tensor, neutral: Tensor | None) -> Batch:
         return {"inputs": self._inputs(waveform)} | ({} if neutral is None else {"neutral": self._inputs(neutral)})

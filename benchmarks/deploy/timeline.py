@@ -26,10 +26,13 @@ class Moment:
 
     start: float
     """Where the window begins, in seconds."""
+
     end: float
     """Where it ends."""
+
     probabilities: Probabilities | None
     """The probability of each class; None where there is no speech."""
+
     no_speech: str = ""
     """Why there is none."""
 
@@ -40,6 +43,7 @@ class Answer:
 
     moments: list[Moment]
     """The windows in order, at least one."""
+
     hop: float
     """Seconds from the start of one window to that of the next."""
 
@@ -61,15 +65,15 @@ class Answer:
 
     def record(self) -> dict[str, Any]:
         """The answer as JSON has it; with the windows where there are several."""
-        found: dict[str, Any] = {**_verdict(self.probabilities, self.no_speech), "seconds": round(self.seconds, 3)}
+        written: dict[str, Any] = {**_verdict(self.probabilities, self.no_speech), "seconds": round(self.seconds, 3)}
         if len(self.moments) > 1:
             first = self.moments[0]
-            found |= {"window": round(first.end - first.start, 3), "hop": round(self.hop, 3)}
-            found["timeline"] = [
+            written |= {"window": round(first.end - first.start, 3), "hop": round(self.hop, 3)}
+            written["timeline"] = [
                 {"start": round(m.start, 3), "end": round(m.end, 3), **_verdict(m.probabilities, m.no_speech)}
                 for m in self.moments
             ]
-        return found
+        return written
 
 
 def listen(

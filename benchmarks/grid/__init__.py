@@ -1,4 +1,4 @@
-"""From a specification to the records of finished cells, and the names of the files that they are in.
+"""A specification, its cells, their records, and the names of the files that these are in.
 
 What computes stays in ``run`` and ``executors``, so that a reader of records does not import the training.
 """

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -20,6 +19,8 @@ from benchmarks.grid.record import (
     VERSION,
     CellRecord,
     CorpusTest,
+    PredictionRow,
+    SpacesRecord,
     read_record,
     score_speakers,
 )
@@ -88,7 +89,7 @@ def run_cell(cell: PlannedCell, context: CellContext) -> CellRecord:
         story = fit(method, corpus.data, fold, identity, folder, accelerator)
         method = _best(folder, accelerator)
         test, rows = _test(method, corpus, fold.test, cell.settings, accelerator)
-        predictions = {cell.corpus.name: rows}
+        predictions: dict[str, list[PredictionRow]] = {cell.corpus.name: rows}
         record = CellRecord(
             version=VERSION,
             folder=cell.folder,
@@ -148,13 +149,13 @@ def _test(
     indices: Sequence[int],
     settings: TrainingSettings,
     accelerator: Accelerator,
-) -> tuple[CorpusTest, list[dict[str, Any]]]:
-    """The test's part of the record, and a row for each utterance as JSON holds it."""
+) -> tuple[CorpusTest, list[PredictionRow]]:
+    """The test's part of the record, and a row for each utterance."""
     data = corpus.data
     side = FoldSide(data, indices, method, seed=settings.seed, enrol=settings.enrol)
     indices = side.indices
     probabilities = predict(method, side, settings.batch_size, accelerator)
-    rows = [
+    rows: list[PredictionRow] = [
         {"key": data.utterances[i].key, "truth": int(data.labels[i]), "prediction": p.index(max(p)), "probabilities": p}
         for i, p in zip(indices, probabilities.tolist(), strict=True)
     ]
@@ -184,8 +185,8 @@ def _look_inside(
     draw = torch.Generator().manual_seed(derive_seed(settings.seed, fold.number, "probe"))
     seen = [fold.train[i] for i in torch.randperm(len(fold.train), generator=draw)[:PROBED_UTTERANCES].tolist()]
     seen_spaces = spaces_of(FoldSide(data, seen, method, seed=settings.seed))
-    found = [spaces_of(side) for side in sides]
-    unseen_spaces = {name: torch.cat([one[name] for one in found]) for name in found[0]}
+    by_side = [spaces_of(side) for side in sides]
+    unseen_spaces = {name: torch.cat([features[name] for features in by_side]) for name in by_side[0]}
     split = ["validation"] * len(validation) + ["test"] * len(test)
     write_tensors(folder / SPACES_NAME, unseen_spaces, _who(data, unseen, split))
     who = _who(data, seen, ["train"] * len(seen))
@@ -196,7 +197,7 @@ def _look_inside(
         return Probes({}, None, str(error))
 
 
-def _who(data: SpeechData, indices: list[int], split: list[str]) -> dict[str, Any]:
-    """The JSON record beside spaces: who and what each row is."""
+def _who(data: SpeechData, indices: list[int], split: list[str]) -> SpacesRecord:
+    """Who and what each row of the spaces is."""
     speakers = [data.utterances[i].speaker for i in indices]
     return {"kind": "spaces", "emotion": data.labels[indices].tolist(), "speaker": speakers, "split": split}

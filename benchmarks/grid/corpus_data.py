@@ -1,4 +1,4 @@
-"""A corpus made ready for training: features extracted, files that are absent settled, and what identifies it in a record."""
+"""A corpus made ready for training: its features, what happens to absent files, and what identifies it in a record."""
 
 import hashlib
 from collections.abc import Callable

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.errors import LostWorkerError, RunError
 
-# Not through joblib.Parallel: with Dask it waits for ever on a cell that kills its workers, with Ray it queues cells
+# joblib.Parallel is not used: with Dask it waits for ever on a cell that kills its workers, with Ray it queues cells
 # behind busy actors, gives all results at the end alone, and asks for no GPU. Futures have all executors in one loop.
 
 _PACKAGES = {"loky": "joblib", "ray": "ray", "dask": "distributed"}
@@ -25,10 +25,13 @@ Function = Callable[[Any], Any]
 
 
 class Workers(NamedTuple):
-    """``submit`` hands out a cell; ``deaths`` are the errors of its future that say that a worker died."""
+    """What computes cells, on this machine or others."""
 
     submit: Callable[[Any], "Future[Any]"]
+    """Hands out a cell."""
+
     deaths: tuple[type[BaseException], ...]
+    """The errors of a cell's future that say that its worker died."""
 
 
 def compute(
@@ -45,7 +48,7 @@ def compute(
     comes with a :class:`LostWorkerError` in the place of its result, and the others go on.
 
     Args:
-        function: called in this process where one job and loky are asked for, else in others; it and what it returns travel.
+        function: what computes a cell, in this process for one job with loky, else in others, to which it is sent.
         cells: its arguments.
         jobs: cells side by side; none waits in a queue.
         executor: one of ``EXECUTORS``.
@@ -88,7 +91,7 @@ def check_executor(name: str) -> None:
 
 
 def threads_each(jobs: int) -> int:
-    """The threads of each of so many cells side by side on this machine, of those that torch would take."""
+    """How many of the threads that torch would take each of ``jobs`` cells side by side on this machine gets."""
     import torch
 
     return max(1, torch.get_num_threads() // jobs)
@@ -99,7 +102,7 @@ def _until_a_loss(
 ) -> Generator[tuple[Any, Any], None, list[Any]]:
     """Takes cells from those waiting until a worker dies; returns those that were lost by that.
 
-    Of loky's workers the death of one is the end of all, so that any cell under way may be at fault.
+    The death of one of loky's workers is the end of all, so that any cell under way may be at fault.
     """
     lost: list[Any] = []
     running: dict[Future[Any], Any] = {}
@@ -117,11 +120,11 @@ def _until_a_loss(
             for future in done:
                 cell = running.pop(future)
                 try:
-                    found = future.result()
+                    returned = future.result()
                 except workers.deaths:
                     lost.append(cell)
                 else:
-                    yield cell, found
+                    yield cell, returned
 
 
 @contextmanager
@@ -167,8 +170,8 @@ def _ray(function: Function, jobs: int) -> Iterator[Workers]:
     Ray itself computes a task again whose worker or node died, three times.
     """
     ray = import_module("ray")
-    own = not ray.is_initialized()
-    if own:
+    starts_ray = not ray.is_initialized()
+    if starts_ray:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # what is computed here is nobody else's business
         address = os.environ.get("RAY_ADDRESS", "local")
         here = {"num_cpus": jobs, "include_dashboard": False} if address == "local" else {}
@@ -188,7 +191,7 @@ def _ray(function: Function, jobs: int) -> Iterator[Workers]:
     except ray.exceptions.RayTaskError as error:
         raise error.cause from error
     finally:
-        if own:
+        if starts_ray:
             ray.shutdown()
 
 

@@ -1,4 +1,4 @@
-"""From a specification to the cells of its grids, everything checked before the first of them trains."""
+"""The cells of a specification's grids, all checked before the first of them trains."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -92,12 +92,16 @@ def folder_name(text: str) -> str:
 
 
 class _Built(NamedTuple):
-    """What building the methods on an encoder told: its front end, its specification with the digest, and the methods with
-    all settings."""
+    """What building the methods on an encoder told."""
 
     front_end: FrontEnd
+    """What the encoder's input depends on."""
+
     encoder: EncoderSpec
+    """The encoder, a frozen one with its digest."""
+
     methods: list[MethodSpec]
+    """The methods with all their settings."""
 
 
 def _build(grid: Grid, spec: EncoderSpec, precision: Callable[[str], str]) -> _Built:

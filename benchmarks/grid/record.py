@@ -9,7 +9,7 @@ A cell is one training of a grid: one method on one encoder, corpus, fold and se
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isclose
-from typing import Any
+from typing import Any, TypedDict
 
 from torch import Tensor
 
@@ -37,6 +37,38 @@ SPEED_NAME = "speed.jsonl"
 """A run's measurements, one JSON line each, beside its cells."""
 
 _REMEDY = "delete it to compute the cell again, or take it from the release that wrote it"
+
+
+class PredictionRow(TypedDict):
+    """What ``predictions.json`` holds of one utterance."""
+
+    key: str
+    """The utterance's key in its corpus."""
+
+    truth: int
+    """The number of its class."""
+
+    prediction: int
+    """The number of the class of the highest probability."""
+
+    probabilities: list[float]
+    """The probability of each class."""
+
+
+class SpacesRecord(TypedDict):
+    """The JSON record beside the feature spaces of utterances, with an entry a row in each list."""
+
+    kind: str
+    """``"spaces"``."""
+
+    emotion: list[int]
+    """The numbers of the utterances' classes."""
+
+    speaker: list[str]
+    """The names of their speakers."""
+
+    split: list[str]
+    """``"train"``, ``"validation"`` or ``"test"``."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +174,7 @@ def score_speakers(data: SpeechData, indices: Sequence[int], probabilities: Tens
     Args:
         data: the corpus.
         indices: M of its utterances.
-        probabilities: of the classes, shape (M, classes).
+        probabilities: the probability of each class, shape (M, classes).
     """
     predicted = dict(zip(indices, probabilities.argmax(1).tolist(), strict=True))
     by_speaker: dict[str, list[int]] = {}

@@ -57,7 +57,7 @@ class Job:
     """``"auto"``, ``"cpu"`` or ``"cuda"``."""
 
     threads: int
-    """For torch."""
+    """The threads that torch gets."""
 
     skip_problems: bool
     """Whether audio files may be absent or broken."""
@@ -99,7 +99,9 @@ def run_suite(
     cells = plan(grids, precision)
     with lock(out):
         corpora = _corpora(cells, accelerator.device, skip_problems, say)
-        finished = {cell.folder: record for cell in cells if (record := _finished(out, cell, corpora)) is not None}
+        finished = {
+            cell.folder: old_record for cell in cells if (old_record := _finished(out, cell, corpora)) is not None
+        }
         others = _other_records(out, {cell.folder for cell in cells})
         waiting = [cell for cell in cells if cell.folder not in finished]
         utterances = {spec: corpus.utterances for spec, corpus in corpora.items()}
@@ -117,15 +119,15 @@ def run_suite(
                 say(text)
 
         with tqdm(total=len(cells), initial=len(finished), desc="cells", unit="cell", position=0) as bar:
-            for cell, result in compute(partial(_work, job), waiting, jobs, executor, in_time, say_above):
+            for cell, record_or_error in compute(partial(_work, job), waiting, jobs, executor, in_time, say_above):
                 bar.update()
-                if isinstance(result, DSNetError):
-                    failed[cell.folder] = " ".join(str(result).split())
+                if isinstance(record_or_error, DSNetError):
+                    failed[cell.folder] = " ".join(str(record_or_error).split())
                     continue
-                finished[cell.folder] = result
-                append_line(out / LINES_NAME, to_json(result))
-                say_above(cell_line(result))
-                bar.set_postfix_str(f"{cell.folder} UAR {result.own_test.uar:.1f}")
+                record = finished[cell.folder] = record_or_error
+                append_line(out / LINES_NAME, to_json(record))
+                say_above(cell_line(record))
+                bar.set_postfix_str(f"{cell.folder} UAR {record.own_test.uar:.1f}")
         records = [finished[cell.folder] for cell in cells if cell.folder in finished]
         _write_lines(out, [*records, *others])
         unmeasured = measure_grids(grids, out, accelerator.device, precision, in_time, say)

@@ -23,7 +23,7 @@ from dsnet_plugin import DSNetError
 
 @dataclass(frozen=True)
 class MethodSpec:
-    """A row of a table."""
+    """A method with its settings: a row of a table."""
 
     label: str
     """How tables call it."""
@@ -63,10 +63,10 @@ class Grid:
     """The rows of its tables."""
 
     corpora: Sequence[CorpusSpec]
-    """What is trained on, and with ``cross`` tested on."""
+    """The corpora that are trained on, and with ``cross`` tested on, too."""
 
     encoders: Sequence[EncoderSpec] = (EncoderSpec(),)
-    """What it is trained on."""
+    """The encoders that the methods are trained on."""
 
     protocol: str = "loso"
     """A name of ``PROTOCOLS``."""
@@ -120,9 +120,9 @@ def read_spec(name: str, roots: Mapping[str, Path], overrides: Mapping[str, Any]
     """Reads a specification.
 
     A file has the fields of :class:`Grid` as keys, and perhaps ``grids``, a list of mappings each of which is a grid with
-    the other keys as defaults. ``methods`` are names or mappings of ``label``, ``method`` and ``config``, ``encoders`` names
-    or mappings of ``name`` and ``options``, ``encoder_options`` those of encoders given by their names alone; ``corpora`` maps a name to ``corpus``, ``root`` and ``options``; without it the
-    corpora are those of ``roots``, or the synthetic one.
+    the other keys as defaults. ``methods`` are names or mappings of ``label``, ``method`` and ``config``; ``encoders`` are
+    names or mappings of ``name`` and ``options``; ``encoder_options`` hold for encoders that are names. ``corpora`` maps a
+    name to ``corpus``, ``root`` and ``options``; without it the corpora are those of ``roots``, or the synthetic one.
 
     Args:
         name: a preset, or the path of a YAML file.
@@ -136,7 +136,7 @@ def read_spec(name: str, roots: Mapping[str, Path], overrides: Mapping[str, Any]
     overrides = dict(overrides or {})
     _check_keys("--set", overrides, _CHANGEABLE)
     try:
-        grids = [_grid(_merged(document, own, overrides), roots) for own in _entries(document)]
+        grids = [_grid(_merged(document, entry, overrides), roots) for entry in _entries(document)]
     except DSNetError as error:
         raise RunError(one_line(f"{name}: {error}")) from error
     used = sorted({corpus.name for grid in grids for corpus in grid.corpora})
@@ -181,14 +181,14 @@ def _grid(entry: dict[str, Any], roots: Mapping[str, Path]) -> Grid:
     _check_keys("key", entry, _KEYS)
     check_protocol(protocol := str(entry.get("protocol", "loso")))
     grid = Grid(
-        methods=[_method(own) for own in _list("methods", entry.get("methods"), "[baseline, dsnet]")],
+        methods=[_method(method) for method in _list("methods", entry.get("methods"), "[baseline, dsnet]")],
         corpora=_corpora(entry.get("corpora"), roots),
         encoders=[
             _encoder(encoder, _mapping(entry, "encoder_options"))
             for encoder in _list("encoders", entry.get("encoders", "cnn"), "cnn")
         ],
         protocol=protocol,
-        folds=",".join(str(own) for own in _list("folds", entry.get("folds", "all"), "all")),
+        folds=",".join(str(fold) for fold in _list("folds", entry.get("folds", "all"), "all")),
         seeds=[_whole("seeds", seed, 0) for seed in _list("seeds", entry.get("seeds", 0), "[0, 1]")],
         cross=_flag(entry, "cross"),
         sources=[str(name) for name in _list("sources", entry["sources"], "[nemo]")] if "sources" in entry else (),
@@ -256,23 +256,23 @@ def _corpus(key: str, entry: Any, roots: Mapping[str, Path]) -> CorpusSpec:
 
 def _settings(entries: Mapping[str, Any]) -> dict[str, Any]:
     _check_keys("settings", entries, _SETTINGS)
-    found = {key: _whole(key, value, _COUNTED[key]) if key in _COUNTED else value for key, value in entries.items()}
+    settings = {key: _whole(key, value, _COUNTED[key]) if key in _COUNTED else value for key, value in entries.items()}
     for key, choices in _CHOICES.items():
-        if found.get(key, choices[0]) not in choices:
-            raise RunError(f"{key}: {found[key]!r}; expected one of {', '.join(choices)}")
-    if "learning_rate" in found:
-        found["learning_rate"] = _rate(found["learning_rate"])
-    _flag(found, "compile")
-    return found
+        if settings.get(key, choices[0]) not in choices:
+            raise RunError(f"{key}: {settings[key]!r}; expected one of {', '.join(choices)}")
+    if "learning_rate" in settings:
+        settings["learning_rate"] = _rate(settings["learning_rate"])
+    _flag(settings, "compile")
+    return settings
 
 
 def _list(key: str, value: Any, example: str) -> list[Any]:
     """What a list, one value, or several with commas between them say."""
-    found = [own.strip() for own in value.split(",")] if isinstance(value, str) else value
-    found = found if isinstance(found, list) else [found]
-    if not found or None in found or "" in found:
+    entries = [word.strip() for word in value.split(",")] if isinstance(value, str) else value
+    entries = entries if isinstance(entries, list) else [entries]
+    if not entries or None in entries or "" in entries:
         raise RunError(f"{key}: {value!r}; expected at least one, such as {example}")
-    return found
+    return entries
 
 
 def _mapping(entry: Mapping[str, Any], key: str) -> dict[str, Any]:

@@ -2,16 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from tqdm import tqdm
 
 from benchmarks.cost.speed import measure_speed
 from benchmarks.cost.speed_record import SpeedRecord
+from benchmarks.data import EncoderSpec
 from benchmarks.grid.plan import settings_of
 from benchmarks.grid.record import SPEED_NAME
 from benchmarks.grid.spec import Grid
+from benchmarks.methods import Config
 from benchmarks.output.environment import describe
 from benchmarks.output.files import read_lines, write_lines
 from benchmarks.output.typed_json import from_json, to_json
@@ -27,7 +29,7 @@ def measure_grids(
 ) -> int:
     """Measures each method on each encoder of the grids with ``speed``, but for what ``OUT/speed.jsonl`` has of this device.
 
-    Of a method with several settings the first counts. Stopped at any moment, it goes on with the next measurement.
+    Where a method has several settings, the first ones count. Stopped at any moment, it goes on with the next measurement.
 
     Args:
         grids: from :func:`benchmarks.grid.spec.read_spec`.
@@ -50,15 +52,26 @@ def measure_grids(
     ]
     here = describe(device).device
     measured = {_Measurement.of(line) for line in lines if line.environment.device == here}
-    waiting = {what: more for what, more in _asked(grids, precision).items() if what not in measured}
+    waiting = {m: subject for m, subject in _asked(grids, precision).items() if m not in measured}
     progress = tqdm(waiting.items(), desc="speed", unit="method", leave=False, disable=not waiting)
-    for number, (what, more) in enumerate(progress):
+    for number, (asked, subject) in enumerate(progress):
         if not go_on():
             return len(waiting) - number
         try:
-            lines.append(measure_speed(device=device.type, **more, **what.arguments()))
+            lines.append(
+                measure_speed(
+                    asked.method,
+                    encoder=subject.encoder,
+                    config=subject.config,
+                    batch_size=asked.batch_size,
+                    max_frames=asked.max_frames,
+                    precision=asked.precision,
+                    device=device.type,
+                    compile=asked.compile,
+                )
+            )
         except torch.OutOfMemoryError as error:
-            say(f"speed of {what.method} on {what.encoder}: out of memory on the device: {error}")
+            say(f"speed of {asked.method} on {asked.encoder}: out of memory on the device: {error}")
         write_lines(path, [to_json(line) for line in lines])
     return 0
 
@@ -67,28 +80,47 @@ class _Measurement(NamedTuple):
     """What tells one measurement from another on the same device."""
 
     method: str
+    """A name of ``METHODS`` or ``VARIANTS``."""
+
     encoder: str
+    """The encoder's title."""
+
     batch_size: int
+    """Utterances in a batch."""
+
     max_frames: int
+    """Frames of 10 ms of an utterance."""
+
     precision: str
+    """``"fp32"`` or ``"bf16"``."""
+
     compile: bool
+    """Whether the encoder goes through ``torch.compile``."""
 
     @classmethod
     def of(cls, line: SpeedRecord) -> "_Measurement":
         return cls(line.method, line.encoder, line.batch_size, line.max_frames, line.precision, line.compile)
 
-    def arguments(self) -> dict[str, Any]:
-        """Those of :func:`measure_speed`, but for the encoder."""
-        return {"name" if key == "method" else key: value for key, value in self._asdict().items() if key != "encoder"}
+
+class _Subject(NamedTuple):
+    """What a measurement builds the method of."""
+
+    encoder: EncoderSpec
+    """What the method is on."""
+
+    config: Config
+    """The method's settings."""
 
 
-def _asked(grids: Sequence[Grid], precision: Callable[[str], str]) -> dict[_Measurement, dict[str, Any]]:
-    """The measurements that the grids ask for, with the encoder and the method's settings."""
-    asked: dict[_Measurement, dict[str, Any]] = {}
+def _asked(grids: Sequence[Grid], precision: Callable[[str], str]) -> dict[_Measurement, _Subject]:
+    """The measurements that the grids ask for; the first settings of a method count."""
+    asked: dict[_Measurement, _Subject] = {}
     for grid in grids:
         for encoder in (e for e in grid.encoders if grid.speed and not e.is_frozen):
             s = settings_of(grid, encoder, precision)
             for spec in grid.methods:
-                what = _Measurement(spec.method, encoder.title, s.batch_size, s.max_frames, s.precision, s.compile)
-                asked.setdefault(what, {"encoder": encoder, "config": dict(spec.config)})
+                asked.setdefault(
+                    _Measurement(spec.method, encoder.title, s.batch_size, s.max_frames, s.precision, s.compile),
+                    _Subject(encoder, dict(spec.config)),
+                )
     return asked

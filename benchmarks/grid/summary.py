@@ -39,7 +39,7 @@ def summarise(out: Path, records: Sequence[CellRecord], say: Callable[[str], Non
 
     Args:
         out: the run's folder.
-        records: of finished cells.
+        records: the records of finished cells.
         say: gets for each method the pooled UAR and the confusion matrix, and last a table of all.
 
     Returns:
@@ -107,7 +107,8 @@ def comparison(scores: dict[str, Scores], costs: dict[str, Complexity | None], f
         folds: how many each method has.
     """
     rows: list[list[Value]] = []
-    for label, result in scores.items():
+    for label, method_scores in scores.items():
+        is_one_class = len(_classes(method_scores)) == 1
         cost = costs[label]
         training_m, training_g, inference_m, inference_g = cost.in_table_3_units() if cost else [float("nan")] * 4
         rows.append(
@@ -116,10 +117,10 @@ def comparison(scores: dict[str, Scores], costs: dict[str, Complexity | None], f
                 f"{training_m:.2f}M / {training_g:.2f}G" if cost else None,
                 f"{inference_m:.2f}M / {inference_g:.2f}G" if cost else None,
                 str(folds[label]),
-                "- (one class)" if len(_classes(result)) == 1 else _with_interval(result),
-                None if len(_classes(result)) == 1 else Number(result.fold_uar, result.fold_std),
-                Number(result.accuracy),
-                Number(result.macro_f1),
+                "- (one class)" if is_one_class else _with_interval(method_scores),
+                None if is_one_class else Number(method_scores.fold_uar, method_scores.fold_std),
+                Number(method_scores.accuracy),
+                Number(method_scores.macro_f1),
             ]
         )
     header = ["method", "training (params / MACs)", "inference", "folds", "pooled UAR [95%]", "fold-mean UAR", "WA"]
@@ -160,8 +161,8 @@ def _score(cells: Sequence[CellRecord]) -> Scores:
     folds = []
     for cell in cells:
         speakers = cell.own_test.speakers.values()
-        truth = [int(digit) for one in speakers for digit in one.truth]
-        folds.append((truth, [int(digit) for one in speakers for digit in one.predicted]))
+        truth = [int(digit) for speaker in speakers for digit in speaker.truth]
+        folds.append((truth, [int(digit) for speaker in speakers for digit in speaker.predicted]))
     return score(folds, cells[0].identity.settings.seed)
 
 

@@ -11,7 +11,7 @@ import copy
 import time
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 import typer
@@ -26,30 +26,30 @@ from benchmarks.data.features import extract
 from benchmarks.methods import Method
 from benchmarks.methods.baseline import Baseline
 from benchmarks.output.environment import describe
-from benchmarks.output.files import read_lines, write_lines
 from benchmarks.output.formats import terminal
 from benchmarks.output.table import Table
 from benchmarks.output.typed_json import to_json
 from benchmarks.scores.uar import uar
+from benchmarks.studies.batch_norm_lines import Choice, EpochScores, TrainingLine, add_training, read_trainings
 from benchmarks.studies.neutral_statistics import CHOICES, LinearEncoder
 from benchmarks.training import TrainingSettings, derive_seed
 from benchmarks.training.adam import AdamStep, make_adam
+from benchmarks.training.batch_norm_statistics import STATISTICS_UTTERANCES, fit_statistics
 from benchmarks.training.device import make_accelerator, put_on_device, resolve_precision
 from benchmarks.training.fit import evaluate, train_epoch
 from benchmarks.training.inference import predict
-from benchmarks.training.statistics import STATISTICS_UTTERANCES, fit_statistics
 
 GROUPS = 6
 """Groups of four of the 24 speakers."""
 
 SIZES = (STATISTICS_UTTERANCES,)
-"""Utterances that the statistics are computed of in ``check``, beside all."""
+"""The numbers of utterances that ``check`` computes the statistics of, beside all."""
 
 LAST = 6
-"""Epochs at the end over which ``check`` compares, when the learning has settled."""
+"""The number of epochs at the end, when the learning has settled, over which ``check`` compares."""
 
 _SILENCE = 6.9
-"""Below the loudest frame's log energy, in nepers of power: 30 dB."""
+"""How far below the loudest frame's log energy silence begins, in nepers of power: 30 dB."""
 
 Root = Annotated[Path, typer.Argument(help="RAVDESS' folder.")]
 Out = Annotated[Path, typer.Option(help="Gets a JSON line a training.")]
@@ -71,18 +71,14 @@ def check(
     seeds: Seeds = "0",
 ) -> None:
     """Compares running, the suite's and full statistics in every epoch."""
-    wanted: list[dict[str, Any]] = [
-        {"method": name, "neutral": "running", "encoder": "cnn", "dropout": 0.2} for name in ("baseline", "dsnet")
-    ]
+    wanted = [Choice(name, neutral="running", encoder="cnn", dropout=0.2) for name in ("baseline", "dsnet")]
     lines = _train_all(root, out, wanted, frames, epochs, groups, seeds, sizes=SIZES)
-    kinds = [kind for kind in lines[0]["epochs"][0]["test"] if kind != "suite"]
+    kinds = [kind for kind in lines[0].epochs[0].test if kind != "suite"]
     for line in lines:
-        typer.echo(
-            f"\n{line['method']}, group {line['group']}, seed {line['seed']}: UAR of the test group in percent\n"
-        )
+        typer.echo(f"\n{line.method}, group {line.group}, seed {line.seed}: UAR of the test group in percent\n")
         rows = [
-            [str(number + 1), *(f"{epoch['test'][kind]:.1f}" for kind in kinds)]
-            for number, epoch in enumerate(line["epochs"])
+            [str(number + 1), *(f"{epoch.test[kind]:.1f}" for kind in kinds)]
+            for number, epoch in enumerate(line.epochs)
         ]
         typer.echo(terminal(Table(["epoch", *kinds], rows)))
     typer.echo(
@@ -92,14 +88,14 @@ def check(
     for name in ("baseline", "dsnet"):
         for kind in kinds[:-1]:
             apart = [
-                abs(epoch["test"][kind] - epoch["test"]["all"])
+                abs(epoch.test[kind] - epoch.test["all"])
                 for line in lines
-                if line["method"] == name
-                for epoch in line["epochs"][-LAST:]
+                if line.method == name
+                for epoch in line.epochs[-LAST:]
             ]
             rows.append([name, kind, f"{mean(apart):.2f}", f"{max(apart):.2f}"])
     typer.echo(terminal(Table(["method", "statistics", "mean", "most"], rows, left=2)))
-    share = [line["statistics_seconds"] / line["training_seconds"] for line in lines]
+    share = [line.statistics_seconds / line.training_seconds for line in lines]
     typer.echo(f"\nThe suite's statistics take {100 * mean(share):.1f}% of the time of an epoch's training.")
 
 
@@ -113,8 +109,8 @@ def neutral(
     seeds: Seeds = "0,1",
 ) -> None:
     """Compares the statistics that the neutral pass may use, on a linear layer with batch norm over log-mel statistics."""
-    wanted = [{"method": "dsnet", "neutral": choice, "encoder": "linear", "dropout": 0.0} for choice in CHOICES]
-    wanted.append({"method": "baseline", "neutral": "running", "encoder": "linear", "dropout": 0.0})
+    wanted = [Choice("dsnet", neutral, encoder="linear", dropout=0.0) for neutral in CHOICES]
+    wanted.append(Choice("baseline", neutral="running", encoder="linear", dropout=0.0))
     _compare(wanted, _train_all(root, out, wanted, frames, epochs, groups, seeds))
 
 
@@ -129,45 +125,45 @@ def dropout(
 ) -> None:
     """Compares rates of dropout between the blocks of the paper's CNN."""
     wanted = [
-        {"method": name, "neutral": "running", "encoder": "cnn", "dropout": rate}
+        Choice(name, neutral="running", encoder="cnn", dropout=rate)
         for rate in (0.2, 0.0)
         for name in ("baseline", "dsnet")
     ]
     _compare(wanted, _train_all(root, out, wanted, frames, epochs, groups, seeds))
 
 
-def _compare(wanted: list[dict[str, Any]], lines: list[dict[str, Any]]) -> None:
+def _compare(wanted: list[Choice], lines: list[TrainingLine]) -> None:
     """Prints a row for each kind of training: UAR over all groups, its mean and deviation over seeds."""
     rows = []
     for choice in wanted:
-        of_choice = [line for line in lines if choice.items() <= line.items()]
+        of_choice = [line for line in lines if line.choice == choice]
         by_seed = [
-            uar(*_joined([line for line in of_choice if line["seed"] == seed]))
-            for seed in sorted({line["seed"] for line in of_choice})
+            uar(*_joined([line for line in of_choice if line.seed == seed]))
+            for seed in sorted({line.seed for line in of_choice})
         ]
         spread = f" ± {stdev(by_seed):.2f}" if len(by_seed) > 1 else ""
-        neutral_pass = choice["neutral"] if choice["method"] == "dsnet" else "-"
-        what = [choice["method"], choice["encoder"], f"{choice['dropout']:g}", neutral_pass]
-        rows.append([*what, f"{mean(by_seed):.2f}{spread}", str(len(of_choice))])
+        neutral_pass = choice.neutral if choice.method == "dsnet" else "-"
+        kind = [choice.method, choice.encoder, f"{choice.dropout:g}", neutral_pass]
+        rows.append([*kind, f"{mean(by_seed):.2f}{spread}", str(len(of_choice))])
     header = ["method", "encoder", "dropout", "neutral pass", "pooled UAR", "trainings"]
     typer.echo(terminal(Table(header, rows, left=4)))
 
 
-def _joined(lines: list[dict[str, Any]]) -> tuple[list[int], list[int]]:
+def _joined(lines: list[TrainingLine]) -> tuple[list[int], list[int]]:
     """Truth and prediction at the chosen epochs, over the groups."""
-    return [y for line in lines for y in line["truth"]], [y for line in lines for y in line["predicted"]]
+    return [y for line in lines for y in line.truth], [y for line in lines for y in line.predicted]
 
 
 def _train_all(
     root: Path,
     out: Path,
-    wanted: list[dict[str, Any]],
+    wanted: list[Choice],
     frames: int,
     epochs: int,
     groups: str,
     seeds: str,
     sizes: tuple[int, ...] = (),
-) -> list[dict[str, Any]]:
+) -> list[TrainingLine]:
     """The lines of all trainings; those that are not in ``out`` yet are computed and added."""
     device = make_accelerator("auto", "fp32").device
     precision = resolve_precision("auto", device)
@@ -176,19 +172,12 @@ def _train_all(
     for seed in map(int, seeds.split(",")):
         for choice in wanted:
             for group in map(int, groups.split(",")):
-                key = {**choice, "group": group, "seed": seed, "frames": frames, "budget": epochs}
-                finished = [line for line in read_lines(out) if key.items() <= line.items()]
+                settings = TrainingSettings(epochs=epochs, max_frames=frames, seed=seed, precision=precision)
+                finished = [line for line in read_trainings(out) if line.is_of(choice, group, settings)]
                 if not finished:
-                    settings = TrainingSettings(epochs=epochs, max_frames=frames, seed=seed, precision=precision)
                     trainer = trainer or _Trainer(root, settings)
-                    finished = [
-                        {
-                            **key,
-                            **trainer.train(choice, group, settings, sizes),
-                            "environment": to_json(describe(device)),
-                        }
-                    ]
-                    write_lines(out, [*read_lines(out), *finished])
+                    finished = [trainer.train(choice, group, settings, sizes)]
+                    add_training(out, finished[0])
                 lines += finished
     return lines
 
@@ -204,35 +193,33 @@ class _Trainer:
         self.data = SpeechData(corpus.utterances, voiced, settings.max_frames, self.accelerator.device)
         self.folds = leave_one_group_out(corpus.utterances, GROUPS)
 
-    def train(
-        self, choice: dict[str, Any], group: int, settings: TrainingSettings, sizes: tuple[int, ...]
-    ) -> dict[str, Any]:
+    def train(self, choice: Choice, group: int, settings: TrainingSettings, sizes: tuple[int, ...]) -> TrainingLine:
         """One training, as :func:`benchmarks.training.fit.fit` does it, with a look at the test group in every epoch."""
         return _train(choice, self.data, self.folds[group], settings, self.accelerator, sizes)
 
 
 def _train(
-    choice: dict[str, Any],
+    choice: Choice,
     data: SpeechData,
     fold: Fold,
     settings: TrainingSettings,
     accelerator: Accelerator,
     sizes: tuple[int, ...],
-) -> dict[str, Any]:
+) -> TrainingLine:
     """One training, as :func:`benchmarks.training.fit.fit` does it, with a look at the test group in every epoch."""
     torch.manual_seed(derive_seed(settings.seed, fold.number, "weights"))
-    kind = Baseline if choice["method"] == "baseline" else CHOICES[choice["neutral"]]
-    encoder = create_encoder("cnn", dropout=choice["dropout"]) if choice["encoder"] == "cnn" else LinearEncoder()
+    kind = Baseline if choice.method == "baseline" else CHOICES[choice.neutral]
+    encoder = create_encoder("cnn", dropout=choice.dropout) if choice.encoder == "cnn" else LinearEncoder()
     method = kind(encoder, len(EMOTIONS))
     training = FoldSide(data, fold.train, method, "error", settings.seed)
     validation, test = (FoldSide(data, side, method, seed=settings.seed) for side in (fold.validation, fold.test))
     put_on_device(method, settings, accelerator.device)
     step = AdamStep(method, make_adam(method, settings.learning_rate), accelerator)
     batches = -(-len(training.training_places(0)) // settings.batch_size)
-    epochs: list[dict[str, Any]] = []
+    epochs: list[EpochScores] = []
     best, seconds = (-1.0, 0.0), {"training": 0.0, "statistics": 0.0}
     predicted = torch.tensor([])
-    name = f"{' '.join(map(str, choice.values()))} group {fold.number} seed {settings.seed}"
+    name = f"{' '.join(map(str, to_json(choice).values()))} group {fold.number} seed {settings.seed}"
     bar = tqdm(total=settings.epochs * batches, desc=name, mininterval=5)
     for epoch in range(settings.epochs):
         torch.manual_seed(derive_seed(settings.seed, fold.number, epoch))
@@ -253,19 +240,25 @@ def _train(
         losses, validation_uar = evaluate(method, validation, settings.batch_size, accelerator)
         guesses = predict(method, test, settings.batch_size, accelerator).argmax(1)
         scores["suite"] = uar(data.labels[fold.test], guesses)
-        epochs.append({"validation": validation_uar, "test": scores})
+        epochs.append(EpochScores(validation_uar, scores))
         rank = validation_uar, -losses["task"]
         if rank > best:
             best, predicted = rank, guesses
     bar.close()
-    return {
-        "epochs": epochs,
-        "truth": data.labels[fold.test].tolist(),
-        "predicted": predicted.tolist(),
-        "training_seconds": round(seconds["training"], 1),
-        "statistics_seconds": round(seconds["statistics"], 1),
-        "statistics_utterances": STATISTICS_UTTERANCES,
-    }
+    return TrainingLine(
+        **to_json(choice),
+        group=fold.number,
+        seed=settings.seed,
+        frames=settings.max_frames,
+        budget=settings.epochs,
+        epochs=epochs,
+        truth=data.labels[fold.test].tolist(),
+        predicted=predicted.tolist(),
+        training_seconds=round(seconds["training"], 1),
+        statistics_seconds=round(seconds["statistics"], 1),
+        statistics_utterances=STATISTICS_UTTERANCES,
+        environment=to_json(describe(accelerator.device)),
+    )
 
 
 def _test_uar(method: Method, test: FoldSide, settings: TrainingSettings, accelerator: Accelerator) -> float:

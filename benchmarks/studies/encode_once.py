@@ -26,9 +26,9 @@ from benchmarks.data.front_end import frozen_encoder, frozen_front_end
 from benchmarks.output.environment import Environment, describe
 from benchmarks.training import TrainingSettings
 from benchmarks.training.adam import AdamStep, make_adam
+from benchmarks.training.batch_norm_statistics import fit_statistics
 from benchmarks.training.device import make_accelerator
 from benchmarks.training.fit import evaluate, make_method, train_epoch
-from benchmarks.training.statistics import fit_statistics
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class EncodeOnceRecord:
     """Seconds of an epoch in both ways, on one machine, in one run."""
 
     corpus: str
-    """The corpus."""
+    """The corpus' name."""
 
     encoder: str
     """The frozen encoder's title."""
@@ -45,16 +45,16 @@ class EncodeOnceRecord:
     """What is trained."""
 
     utterances: int
-    """Of the training side."""
+    """The number of utterances on the training side."""
 
     encoded_seconds: float
-    """An epoch on features from the disk: the median over epochs."""
+    """The seconds of an epoch on features from the disk: the median over epochs."""
 
     each_time_seconds: float
-    """An epoch that encodes every batch."""
+    """The seconds of an epoch that encodes every batch."""
 
     times: float
-    """How many times as long it takes."""
+    """How many times as long the latter takes."""
 
     environment: Environment
     """What it was computed with."""
@@ -65,7 +65,7 @@ class EncodedEachTime(SpeechData):
 
     Args:
         encoded: the same corpus, encoded once.
-        waveforms: what the encoder takes of each utterance.
+        waveforms: the encoder's input of each utterance.
         frozen: the encoder.
     """
 

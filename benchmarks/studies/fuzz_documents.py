@@ -82,9 +82,9 @@ def checkpoint(rng: Rng, folder: Path) -> None:
         write_tensors(path, tensors, record)
     else:
         path.write_bytes(damage(whole.read_bytes(), rng))
-    found = Recogniser(path).probabilities(torch.linspace(-0.1, 0.1, 8_000))
-    if not found or abs(sum(found.values()) - 1) > 1e-3:
-        raise Wrong(f"probabilities {found!r:.200}")
+    probabilities = Recogniser(path).probabilities(torch.linspace(-0.1, 0.1, 8_000))
+    if not probabilities or abs(sum(probabilities.values()) - 1) > 1e-3:
+        raise Wrong(f"probabilities {probabilities!r:.200}")
 
 
 def line(rng: Rng, folder: Path) -> None:

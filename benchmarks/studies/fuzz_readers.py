@@ -32,7 +32,7 @@ from benchmarks.studies.damage import Rng, Wrong, damage
 from dsnet_plugin import DSNetError
 
 SECONDS = 20
-"""In which a reader must be done with a small file."""
+"""The time in which a reader must be done with a small file."""
 
 _FORMATS = (
     ("wav", "WAV", "PCM_16"),
@@ -53,12 +53,13 @@ class Outcome:
 
     counts: Counter[str] = field(default_factory=Counter)
     """How many were read, and how many refused."""
+
     failures: list[str] = field(default_factory=list)
-    """A line for each of the others."""
+    """A line for each input that was neither."""
 
 
 def audio(rng: Rng, folder: Path) -> None:
-    """Header, a recording to its end, and its features."""
+    """An audio file: its header, its samples to the end, and its features."""
     suffix, container, subtype = _FORMATS[int(rng.integers(len(_FORMATS)))]
     stream, rate = io.BytesIO(), int(rng.choice([8_000, 16_000, 48_000]))
     samples = 0.1 * rng.standard_normal((rate // 4, int(rng.integers(1, 3))))

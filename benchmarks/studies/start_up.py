@@ -1,7 +1,7 @@
 """How long the command line takes to its first answer, as a multiple of what Python itself takes.
 
-``python -m benchmarks.studies.start_up --rounds 5`` runs each call so often in a process of its own, takes turns between them,
-and prints for each the median of its seconds and of its ratio to ``python -c pass`` of the same round.
+``python -m benchmarks.studies.start_up --rounds 5`` runs each call five times, each time in a process of its own, takes turns
+between them, and prints for each the median of its seconds and of its ratio to ``python -c pass`` of the same round.
 """
 
 import argparse
@@ -46,8 +46,8 @@ def main() -> int:
     for _ in range(rounds):
         for call, pairs in taken.items():
             bare = seconds(["-c", "pass"])
-            own = seconds(["-m", "benchmarks", *call])
-            pairs.append((own, own / bare))
+            dsnet = seconds(["-m", "benchmarks", *call])
+            pairs.append((dsnet, dsnet / bare))
     rows = [
         [f"dsnet {' '.join(call)}", f"{median(s for s, _ in pairs):.2f}", f"{median(r for _, r in pairs):.1f}"]
         for call, pairs in taken.items()

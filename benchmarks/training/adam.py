@@ -55,7 +55,7 @@ class AdamStep:
         encoder = [p for p in self.method.encoder.parameters() if p.requires_grad]
         for name, loss in losses.items():
             if loss.requires_grad and encoder:
-                found = torch.autograd.grad(loss, encoder, retain_graph=True, allow_unused=True)
-                norms = [torch.linalg.vector_norm(own.float()) for own in found if own is not None]
+                gradients = torch.autograd.grad(loss, encoder, retain_graph=True, allow_unused=True)
+                norms = [torch.linalg.vector_norm(gradient.float()) for gradient in gradients if gradient is not None]
                 if norms:
                     self.gradient_norms[name] = torch.linalg.vector_norm(torch.stack(norms))

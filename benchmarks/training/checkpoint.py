@@ -28,7 +28,7 @@ _AN_HOUR = 360_000
 
 @dataclass(frozen=True)
 class ModelRecord:
-    """What :func:`load_model` needs to build a method again, and where it comes from; the last four are for readers alone."""
+    """What :func:`load_model` needs to build a method again, and where that comes from; the last three are for readers alone."""
 
     method: str
     """A name of ``METHODS`` or ``VARIANTS``."""
@@ -37,7 +37,7 @@ class ModelRecord:
     """The method's settings."""
 
     encoder: EncoderSpec
-    """What it was trained on; of a frozen one the weights are not in the checkpoint, and its digest tells it from others."""
+    """What it was trained on; the weights of a frozen one are not in the checkpoint, and its digest tells it from others."""
 
     classes: list[str]
     """The names of the classes, in the order of the logits."""
@@ -46,7 +46,7 @@ class ModelRecord:
     """Frames of 10 ms to which an utterance was cut or repeated in training."""
 
     blueprint: Mapping[str, object] | None = None
-    """What builds an encoder of transformers without its folder or the hub, or what learns on a frozen one; else None."""
+    """What an encoder of transformers is built of without its folder or the hub, or what learns on a frozen one; else None."""
 
     corpus: CorpusIdentity | None = None
     """What it was trained on."""

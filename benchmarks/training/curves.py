@@ -55,7 +55,7 @@ def draw_curves(axes: Any, trainings: Sequence[Sequence[Epoch]], names: Sequence
     Args:
         axes: matplotlib's, at least as many as names.
         trainings: the epochs of each, equally many.
-        names: of :func:`panels`.
+        names: those that :func:`panels` gives.
     """
     for axis, name in zip(axes, names, strict=False):
         if name == "validation UAR (%)":

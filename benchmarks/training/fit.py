@@ -19,6 +19,7 @@ from benchmarks.errors import RunError
 from benchmarks.methods import Batch, Losses, Method, create_method, method_class
 from benchmarks.scores.uar import uar
 from benchmarks.training.adam import AdamStep, make_adam
+from benchmarks.training.batch_norm_statistics import fit_statistics
 from benchmarks.training.checkpoint import (
     MODEL_NAME,
     STATE_NAME,
@@ -31,7 +32,6 @@ from benchmarks.training.checkpoint import (
 from benchmarks.training.device import put_on_device
 from benchmarks.training.identity import TrainingIdentity, check_same
 from benchmarks.training.settings import TrainingSettings, derive_seed
-from benchmarks.training.statistics import fit_statistics
 from benchmarks.training.story import Epoch, SideSizes, TrainingStory
 
 WATCH_EVERY = 5
@@ -63,13 +63,13 @@ def fit(
     Args:
         method: from :func:`make_method`.
         data: the corpus' utterances and features.
-        fold: indices into them; of the test side nothing is used but the sound, by a method with ``target_rows``.
+        fold: indices into them; the test side is not used, but for its sound by a method with ``target_rows``.
         identity: which training it is, its settings among it; kept with state and model.
         folder: gets ``best.safetensors`` and, while training, ``state.safetensors``.
         accelerator: device and precision.
 
     Returns:
-        How it went.
+        How the training went.
 
     Raises:
         RunError: the folder holds a training of other settings, or a number is not finite.
@@ -147,8 +147,8 @@ def train_epoch(
         side: what is trained on.
         step: the method with its optimiser.
         settings: the budget.
-        epoch: from 0.
-        batches: of one epoch, over all phases.
+        epoch: the number of the epoch, from 0.
+        batches: the number of batches in an epoch, over all phases.
         bar: a tqdm bar, moved on by one a batch.
 
     Returns:
@@ -157,7 +157,7 @@ def train_epoch(
     Raises:
         RunError: one of these numbers is not finite.
     """
-    mean, number = _MeanLosses(), 0
+    running, number = _MeanLosses(), 0
     step.method.train()
     step.gradient_norms = {}
     for phase in step.method.phases:
@@ -166,10 +166,10 @@ def train_epoch(
             step.progress = (epoch + number / batches) / settings.epochs
             # One batch now and then tells enough; each costs a backward pass a loss.
             step.watching = i == 0 and epoch % WATCH_EVERY == 0
-            mean.add(training_step(step.method, batch, step), len(batch["labels"]))
+            running.add(training_step(step.method, batch, step), len(batch["labels"]))
             number += 1
             bar.update()
-    losses = mean.result()
+    losses = running.means()
     norms = {name: float(norm) for name, norm in step.gradient_norms.items()}
     _check_finite(f"epoch {epoch + 1}: the loss is not finite", losses)
     _check_finite(f"epoch {epoch + 1}: the gradient of a loss is not finite", norms)
@@ -184,22 +184,22 @@ def evaluate(
     Raises:
         RunError: a loss is not finite.
     """
-    mean, predicted, truth = _MeanLosses(), [], []
+    running, predicted, truth = _MeanLosses(), [], []
     method.eval()
     with torch.inference_mode(), accelerator.autocast():
         for places in torch.split(torch.arange(len(side.indices)), batch_size):
             batch = side.batch(places.tolist())
             output = method(**batch)
-            mean.add({"total": output.loss, **output.losses}, len(places))
+            running.add({"total": output.loss, **output.losses}, len(places))
             predicted.append(output.logits.argmax(1))
             truth.append(batch["labels"])
-    losses = mean.result()
+    losses = running.means()
     _check_finite("the validation loss is not finite", losses)
     return losses, uar(torch.cat(truth).cpu(), torch.cat(predicted).cpu())
 
 
 class _MeanLosses:
-    """Mean of each loss over utterances, summed on the device so that no step waits for a number."""
+    """The mean of each loss over utterances, summed on the device so that no step waits for a number."""
 
     def __init__(self) -> None:
         self.sums: dict[str, Tensor] = {}
@@ -210,7 +210,7 @@ class _MeanLosses:
             self.sums[name] = self.sums.get(name, 0) + value.detach().float() * rows
             self.rows[name] = self.rows.get(name, 0) + rows
 
-    def result(self) -> dict[str, float]:
+    def means(self) -> dict[str, float]:
         return {name: float(total) / self.rows[name] for name, total in self.sums.items()}
 
 

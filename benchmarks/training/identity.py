@@ -56,8 +56,8 @@ def check_same(
 
     Args:
         asked: what is to be trained, or tested on.
-        there: the same, from the folder.
-        folder: for the message.
+        there: the same, as the folder's record has it.
+        folder: where that record is, for the message.
 
     Raises:
         RunError: names each setting that differs, with both values.

@@ -20,8 +20,8 @@ def spaces(method: Method, side: FoldSide, batch_size: int, accelerator: Acceler
     """The method's feature spaces for a side's utterances, each (utterances, D), on the CPU."""
     method.eval()
     with torch.inference_mode(), accelerator.autocast():
-        found = [method.spaces(**side.unlabelled(places)) for places in _batches(side, batch_size)]
-        return {name: torch.cat([own[name] for own in found]).float().cpu() for name in found[0]}
+        by_batch = [method.spaces(**side.unlabelled(places)) for places in _batches(side, batch_size)]
+        return {name: torch.cat([features[name] for features in by_batch]).float().cpu() for name in by_batch[0]}
 
 
 def _batches(side: FoldSide, batch_size: int) -> list[list[int]]:

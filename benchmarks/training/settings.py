@@ -20,7 +20,7 @@ class TrainingSettings:
     """Labelled utterances in a batch."""
 
     learning_rate: float = 1e-3
-    """Adam's, at the start."""
+    """Adam's learning rate at the start."""
 
     patience: int = 20
     """Epochs in a row without a lower validation loss, after which the learning rate is halved."""
@@ -46,5 +46,5 @@ class TrainingSettings:
 
 
 def derive_seed(*parts: object) -> int:
-    """A seed that is a matter of its parts alone, such as a run's seed, a fold and an epoch."""
+    """A seed that depends on its parts alone, such as a run's seed, a fold and an epoch."""
     return int.from_bytes(hashlib.sha256("/".join(map(str, parts)).encode()).digest()[:7], "big")

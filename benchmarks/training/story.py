@@ -24,7 +24,7 @@ class Epoch:
     """The norm of each loss' gradient on the encoder, in the first batch of every fifth epoch; else empty."""
 
     learning_rate: float
-    """Adam's, after the epoch."""
+    """Adam's learning rate after the epoch."""
 
     @property
     def rank(self) -> tuple[float, float]:

@@ -182,10 +182,10 @@ def test_reading_changes_no_feature_and_holds_nothing_outside_of_a_call(make, na
     assert torch.equal(reader(x)[0], plain)
     assert list(encoder.state_dict()) == names
     encoder(x)
-    assert reader._found is None
+    assert reader._outputs is None
     with pytest.raises(Exception, match="shape"):
         reader(x[..., :1, None])
-    assert reader._found is None
+    assert reader._outputs is None
 
 
 def test_a_copy_of_what_holds_encoder_and_reader_reads_from_the_copied_encoder(make):

@@ -21,9 +21,9 @@ from benchmarks.data.batches import FoldSide
 from benchmarks.errors import RunError
 from benchmarks.methods import METHODS
 from benchmarks.output.typed_json import from_json, to_json
+from benchmarks.training.batch_norm_statistics import STATISTICS_UTTERANCES
 from benchmarks.training.device import make_accelerator
 from benchmarks.training.settings import TrainingSettings
-from benchmarks.training.statistics import STATISTICS_UTTERANCES
 from dsnet_plugin import ConfigError, ShapeError
 from tests.backbones.tiny_speech_models import save_tiny
 

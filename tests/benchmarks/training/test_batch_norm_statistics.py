@@ -10,8 +10,8 @@ from backbones import create_encoder
 from benchmarks.data import FoldSide, leave_one_speaker_out
 from benchmarks.methods import METHODS, create_method, method_class
 from benchmarks.training import TrainingSettings, load_model
+from benchmarks.training.batch_norm_statistics import fit_statistics
 from benchmarks.training.device import make_accelerator
-from benchmarks.training.statistics import fit_statistics
 from tests.benchmarks.conftest import FRAMES
 from tests.benchmarks.training.test_fit import train
 

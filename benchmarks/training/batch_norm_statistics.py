@@ -26,16 +26,17 @@ def fit_statistics(
     The sample is drawn from the utterances that this epoch trains on, by a seed of its own, so that no other draw changes.
     It and each of its batches have as much of every class and speaker as the side has, give or take an utterance: a random
     sample of the same size is further from the statistics of all.
+
     A method that takes neutral speech in inference gets it here, too; modules that serve training alone keep their
     statistics.
 
     Args:
-        method: in training mode.
+        method: the method, in training mode.
         side: the training side.
-        epoch: from 0.
-        settings: batch size and seed.
-        accelerator: precision.
-        utterances: at most so many.
+        epoch: the number of the epoch, from 0.
+        settings: the batch size and the seed.
+        accelerator: the precision.
+        utterances: the most utterances in the sample.
     """
     draw = torch.Generator().manual_seed(derive_seed(settings.seed, "statistics", epoch))
     batches = _balanced_batches(side, epoch, utterances, settings.batch_size, draw)
