@@ -146,10 +146,12 @@ def contents(by_label: Mapping[str, Sequence[CellRecord]]) -> Table | None:
             probes = [cell.probes.spaces[space] for cell in cells if space in cell.probes.spaces]
             chance += probes
             rows.append([label, space, *(_mean(probes, question) for question in ("emotion", "speaker"))])
+    if not rows:
+        return None
     foot: list[list[Value]] = [
         ["chance", "", *(_mean(chance, f"{question}_chance") for question in ("emotion", "speaker"))]
     ]
-    return Table(["method", "space", "emotion", "speaker"], rows, foot, left=2) if rows else None
+    return Table(["method", "space", "emotion", "speaker"], rows, foot, left=2)
 
 
 def _mean(probes: Sequence[SpaceProbe], question: str) -> Number:

@@ -35,10 +35,10 @@ from benchmarks.output.typed_json import from_json, to_json
 from benchmarks.studies.candidates import CANDIDATES, make_candidate
 from benchmarks.training import derive_seed
 from benchmarks.training.adam import AdamStep, make_adam
+from benchmarks.training.batch_norm_statistics import fit_statistics
 from benchmarks.training.device import make_accelerator
 from benchmarks.training.fit import evaluate, train_epoch
 from benchmarks.training.inference import predict
-from benchmarks.training.statistics import fit_statistics
 
 MEASURES = ("baseline", "baseline-sentence", *CANDIDATES)
 
