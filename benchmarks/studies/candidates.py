@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.methods import Baseline, Batch, DSNet, Losses, Method, MethodOutput, Speakers, Step
+from benchmarks.methods import Baseline, Batch, DSNet, Losses, Method, MethodOutput, Step, Subtraction
 from benchmarks.methods.gradient_reversal import reversal_strength, reverse_gradient
-from dsnet_plugin import Classifier, DisentangleHead, NeutralReferences
+from dsnet_plugin import Classifier, DisentangleHead
 
 _CONTRAST_TEMPERATURE = 0.1
 _ADVERSARY_WEIGHT = 0.1
@@ -151,38 +151,10 @@ class _Always(DisentangleHead):
             self.training = training
 
 
-class SubtractedBaseline(Baseline):
-    """The plain remedy: C(E(x - x_n)), x_n one neutral utterance of the speaker, in training and in inference."""
-
-    needs_neutral = True
-    neutral_in_inference = True
-    adapts = True
-
-    def __init__(self, encoder: Any, num_classes: int) -> None:
-        super().__init__(encoder, num_classes, equal_utterances=True)
-
-    def forward(
-        self,
-        inputs: Tensor,
-        labels: Tensor | None = None,
-        neutral: Tensor | None = None,
-        neutral_index: Tensor | None = None,
-        neutral_mask: Tensor | None = None,
-    ) -> Tensor | MethodOutput:
-        """See :class:`benchmarks.methods.Baseline`."""
-        return super().forward(_less_reference(inputs, neutral, neutral_index, neutral_mask), labels)
-
-    def pairing(self, speakers: Speakers) -> NeutralReferences:
-        """The references of each speaker, which are left out of the training set."""
-        references = super().pairing(speakers)
-        assert references is not None
-        return references
-
-
 def make_candidate(name: str, encoder: Any, num_classes: int, num_speakers: int) -> Method:
     """A form by its name; ``baseline``, ``baseline-all`` and ``baseline-sentence`` are what the forms are measured by."""
     if name == "baseline-sentence":
-        return SubtractedBaseline(encoder, num_classes)
+        return Subtraction(encoder, num_classes)
     if name in ("baseline", "baseline-all"):
         return Baseline(encoder, num_classes, equal_utterances=name == "baseline")
     return CandidateDSNet(encoder, num_classes, CANDIDATES[name], num_speakers)

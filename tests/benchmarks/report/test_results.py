@@ -1,3 +1,4 @@
+import gzip
 import json
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from benchmarks.cost.complexity import PAPER_TABLE_3, counts_table, measure
 from benchmarks.report.build import write_report
 
 PROJECT = Path(__file__).parents[3]
-RESULTS = sorted((PROJECT / "benchmarks" / "results").glob("*/cells.jsonl"))
+RESULTS = sorted((PROJECT / "benchmarks" / "results").glob("*/cells.jsonl*"))
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 USE = (PROJECT / "docs" / "use.md").read_text(encoding="utf-8")
 
@@ -30,7 +31,8 @@ def test_the_documented_complexity_is_what_is_counted():
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.parent.name)
 def test_each_committed_line_says_its_settings_its_hardware_and_its_revision(path):
-    for line in path.read_text(encoding="utf-8").splitlines():
+    content = path.read_bytes()
+    for line in (gzip.decompress(content) if path.suffix == ".gz" else content).splitlines():
         record = json.loads(line)
         assert record["identity"]["settings"]["epochs"] == len(record["story"]["curves"])
         assert record["environment"]["device"]
