@@ -3,7 +3,7 @@
 Every form of :data:`benchmarks.studies.candidates.CANDIDATES` is trained on a frozen encoder by speaker groups, tested on the groups
 left out and on all of the other corpora, and compared on equal utterances: one neutral sentence of each speaker is kept from every
 training set, and one from every score. Finished trainings are lines of ``--out``; the same command goes on, and without a root it
-prints the table of the lines that are there.
+prints the table of the lines that are there, of ``--sources`` and ``--seeds``.
 """
 
 import copy
@@ -117,7 +117,8 @@ def main(
         for line in tqdm(work, total=len(waiting), desc="trainings", unit="training"):
             append_line(out, to_json(line))
             lines.append(line)
-    typer.echo(terminal(table(lines)))
+    asked = [line for line in lines if line.source in sources.split(",") and str(line.seed) in seeds.split(",")]
+    typer.echo(terminal(table(asked)))
 
 
 def train(form: str, cell: PlannedCell) -> SearchRecord:

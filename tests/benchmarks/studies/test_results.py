@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from benchmarks.output.formats import terminal
 from benchmarks.output.typed_json import from_json
-from benchmarks.studies import references
+from benchmarks.studies import references, search
 from benchmarks.studies.batch_norm import app
 
 PROJECT = Path(__file__).parents[3]
@@ -41,4 +41,12 @@ def test_the_table_of_references_is_that_of_the_committed_lines():
     ]
     expected = rows(terminal(references.table(lines)))
     assert len(expected) > 20
+    assert set(expected) <= set(rows(CHOOSING))
+
+
+@pytest.mark.parametrize("seeds", ["0,1,2", "0"])
+def test_the_tables_of_the_search_are_those_of_the_committed_lines(seeds, capsys):
+    search.main(seeds=seeds, out=PROJECT / "benchmarks" / "results" / "search" / "chosen.jsonl")
+    expected = rows(capsys.readouterr().out)
+    assert len(expected) > 10
     assert set(expected) <= set(rows(CHOOSING))
