@@ -7,7 +7,7 @@ import pytest
 import soundfile
 import torch
 
-from backbones import create_encoder
+from backbones import create_encoder, num_samples
 from benchmarks.data import EncoderSpec
 from benchmarks.data.audio import read_audio
 from benchmarks.data.front_end import frozen_encoder, trainable_encoder
@@ -116,14 +116,14 @@ def test_from_waveform_to_logits_the_file_says_what_the_checkpoint_says_with_a_r
     assert out.endswith(" frames, with and without a reference\n")
     file, recogniser = run(tmp_path / FILE_NAMES[form], form), Recogniser(fold)
     about = json.loads(METADATA[form](tmp_path / FILE_NAMES[form]))
-    waves = [read_audio(speech(tmp_path / f"{pitch}.wav", pitch, 0.49)) for pitch in (110, 170, 260)]
+    waves = [read_audio(speech(tmp_path / f"{pitch}.wav", pitch, 0.6)) for pitch in (110, 170, 260)]
     neutral, *others = waves
     anna = recogniser.enrol([neutral])
 
     def heard(waveform):
         """What a user of the file hands to it: the front end alone comes before it."""
         if about["front_end"]["input"] == "waveform":
-            return waveform[None]
+            return waveform[None, : num_samples(FRAMES)]
         return recogniser._inputs(waveform)
 
     none = torch.zeros(1, about["reference"]["width"])
