@@ -42,7 +42,7 @@ _ASK_NEUTRAL = "Now a neutral recording of the same speaker."
 _ASK_SENTENCE = "First a neutral sentence of the speaker: record it, or drop an audio file."
 _ASK_UTTERANCE = "Now the utterance."
 _NO_SENTENCE = "With a neutral sentence of the speaker there is a second answer."
-_SENTENCE = "Two seconds without emotion, in the room of the utterance, are what the model needs of its speaker."
+_SENTENCE = "A neutral sentence of two seconds, said where the utterance is, tells the model how its speaker sounds."
 _KEPT = "Recordings go no further than the machine of this page and are deleted when the demo ends."
 _NO_MAPS = "Beside this checkpoint are no features of training utterances to show; training it again keeps them."
 
@@ -91,10 +91,14 @@ class Page:
         """The page itself, for Gradio."""
         with gr.Blocks(title="dsnet demo", analytics_enabled=False) as page:
             gr.HTML(f"<h1>What emotion is in a recording?</h1><p>{escape(self._about())}</p>")
+            remark = gr.HTML(_line(self._ask(False)), elem_id="remark", render=False)
             with gr.Row():
                 with gr.Column():
+                    if self.recogniser.enrols:  # two recordings fill the window, and what to do would stand below it
+                        remark.render()
                     heard = {name: _audio(label, name) for name, label in self._asked().items()}
-                    remark = gr.HTML(_line(self._ask(False)), elem_id="remark")
+                    if not self.recogniser.enrols:
+                        remark.render()
                 with gr.Column(), gr.Row():
                     labels = [
                         gr.Label(label=label, num_top_classes=len(self.recogniser.classes), elem_id=name, min_width=200)

@@ -38,7 +38,9 @@ def test_a_neutral_sentence_is_asked_for_first_and_both_answers_stand_side_by_si
     page = Visit(driver, server.url)
     first, second = (page.all(f"#{name}")[0].rect for name in ("neutral", "recording"))
     assert first["y"] + first["height"] <= second["y"]
-    assert page.all("#remark")[0].text.startswith("First a neutral sentence of the speaker")
+    asked = page.all("#remark")[0]
+    assert asked.text.startswith("First a neutral sentence of the speaker")
+    assert asked.rect["y"] + asked.rect["height"] <= first["y"]  # below, it would be out of sight
     page.upload("neutral", sentence)
     page.until_text("#remark", "Now the utterance.")
     assert not page.all("#without h2, #with h2")
