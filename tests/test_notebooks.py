@@ -14,6 +14,7 @@ SMALLER = {
     "03_look_inside": {'"epochs": 10': '"epochs": 1'},
     "04_choose_a_backbone": {'"epochs": 4': '"epochs": 1'},
     "05_your_own_corpus": {'"epochs": 6': '"epochs": 1'},
+    "06_one_neutral_sentence": {"epochs=20": "epochs=2"},
 }
 """What a run changes in a notebook, so that it trains for seconds; all that the notebook does with what is trained stays."""
 
@@ -57,7 +58,7 @@ def test_a_notebooks_first_line_of_code_is_its_corpus(path):
     assert "\n" not in first
 
 
-def test_there_are_five_and_the_list_names_them():
+def test_there_are_six_and_the_list_names_them():
     listed = (NOTEBOOKS[0].parent / "README.md").read_text()
-    assert [path.stem[:2] for path in NOTEBOOKS] == ["01", "02", "03", "04", "05"]
+    assert [path.stem[:2] for path in NOTEBOOKS] == ["01", "02", "03", "04", "05", "06"]
     assert all(f"({path.name})" in listed for path in NOTEBOOKS)

@@ -41,6 +41,10 @@ LEFT = {
         "runs/ravdess/ravdess/cnn/dsnet/seed-0/fold-00/model.onnx",
     ],
     "dsnet benchmark enrolled": ["runs/enrolled/report/report.html"],
+    "dsnet train --corpus ravdess": [
+        "runs/sentence/ravdess/cnn/dsnet-enrolled/seed-0/fold-00/speakers/anna.safetensors",
+        "runs/sentence/ravdess/cnn/dsnet-enrolled/seed-0/fold-00/model.onnx",
+    ],
     "dsnet train --backbone hf/whisper-base": ["runs/ravdess/summary.json"],
     "dsnet corpora manifest --root my.csv": ["runs/manifest/summary.json"],
     "dsnet benchmark quick --jobs 2": ["runs/cross/report/report.html"],
@@ -97,6 +101,7 @@ def fill(home, work):
     shutil.copytree(PROJECT / "benchmarks/results", work / "benchmarks/results")
     write(work / "my.csv", "\n".join(["path,speaker,label", *rows]))
     speech(work / "hello.wav")
+    speech(work / "neutral.wav")
 
 
 @pytest.mark.parametrize("commands", BLOCKS, ids=lambda commands: commands[0])

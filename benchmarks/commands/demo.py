@@ -16,7 +16,8 @@ def demo(
     """Shows a trained model at work on a local page.
 
     It takes a recording or a file and shows the probability of each emotion, the spectrogram, and where the utterance lies
-    among the training utterances. Nothing leaves the machine.
+    among the training utterances. A dsnet-enrolled is given a neutral sentence of the speaker first, and answers without it and
+    with it. Nothing leaves the machine.
 
     \b
     Example:

@@ -18,6 +18,8 @@ def export(
 ) -> None:
     """Writes the model for deployment: features to logits, without what serves training alone.
 
+    A dsnet-enrolled has the features of a neutral sentence as an input and those of what it hears as an output.
+
     Classes and front end are in the file as JSON under the key 'dsnet': of ONNX in metadata_props, of the others among
     their extra files.
 

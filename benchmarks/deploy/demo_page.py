@@ -1,5 +1,8 @@
 """The local page of ``dsnet demo``: a recording in, its emotion, spectrogram and place among the training utterances out.
 
+For a model that takes a reference the page asks for a neutral sentence of the speaker first, and answers twice, without it and with
+it.
+
 Nothing leaves the machine: no telemetry, no share link, no font or script of another host, and the page's own
 Content-Security-Policy forbids the browser every address but the page's. What is not a request of the page is refused
 (:mod:`benchmarks.deploy.demo_guard`), and of a recording no more is read than is shown. Recordings lie in a temporary folder that is
@@ -10,7 +13,7 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,12 +32,17 @@ from benchmarks.data.audio import read_audio
 from benchmarks.deploy.demo_guard import UPLOAD_BYTES, Guard
 from benchmarks.deploy.demo_pictures import SHOWN_SECONDS, TrainingMap, as_html, spectrogram, training_maps
 from benchmarks.deploy.recogniser import Recogniser, missing_band
-from benchmarks.deploy.timeline import no_speech
+from benchmarks.deploy.timeline import no_speech, speech_in
 from benchmarks.errors import AudioError, RunError
 from benchmarks.output.printable import printable
+from dsnet_plugin import DSNetError
 
 _ASK = "Record something, or drop an audio file."
 _ASK_NEUTRAL = "Now a neutral recording of the same speaker."
+_ASK_SENTENCE = "First a neutral sentence of the speaker: record it, or drop an audio file."
+_ASK_UTTERANCE = "Now the utterance."
+_NO_SENTENCE = "With a neutral sentence of the speaker there is a second answer."
+_SENTENCE = "A neutral sentence of two seconds, said where the utterance is, tells the model how its speaker sounds."
 _KEPT = "Recordings go no further than the machine of this page and are deleted when the demo ends."
 _NO_MAPS = "Beside this checkpoint are no features of training utterances to show; training it again keeps them."
 
@@ -55,35 +63,47 @@ class Page:
     def hear(self, recording: str | None, neutral: str | None = None) -> list[Any]:
         """Files to a line of remarks, the probabilities, a picture for each map and the spectrogram.
 
-        All but the probabilities are HTML; those are None, and what cannot be shown is empty, where something is missing.
+        A model that takes a reference gives two sets of probabilities, without the neutral file and with it. All but the
+        probabilities are HTML; those are None, and what cannot be shown is empty, where something is missing.
         """
-        if recording is None:
-            return [_line(_ASK), None, *self._empty_maps, ""]
         try:
-            waveform, beside = _read(recording), None if neutral is None else _read(neutral)
-        except AudioError as error:
-            return [_line(str(error), "alert"), None, *self._empty_maps, ""]
+            beside = {} if neutral is None else self._beside(neutral)
+            waveform = None if recording is None else _read(recording)
+        except DSNetError as error:
+            return self._shown(_line(str(error), "alert"))
+        if recording is None or waveform is None:
+            return self._shown(_line(self._ask(bool(beside))))
         if reason := no_speech(waveform):
-            return [_line(f"No speech: {reason}.", "alert"), None, *self._empty_maps, ""]
+            return self._shown(_line(f"No speech: {reason}.", "alert"))
         picture = as_html(spectrogram(waveform, self.recogniser.max_frames), "Log-mel spectrogram of the recording")
-        if self.recogniser.needs_neutral and beside is None:
-            return [_line(_ASK_NEUTRAL), None, *self._empty_maps, picture]
-        remark = _line(self._remark(Path(recording), waveform))
-        maps = self._pictures(self.recogniser.spaces(waveform, beside))
-        return [remark, self.recogniser.probabilities(waveform, beside), *maps, picture]
+        if self.recogniser.needs_neutral and not beside:
+            return self._shown(_line(_ASK_NEUTRAL), picture=picture)
+        remark = self._remark(Path(recording), waveform)
+        answers = [self.recogniser.probabilities(waveform, **beside)]
+        if self.recogniser.enrols and beside:
+            answers = [self.recogniser.probabilities(waveform), *answers]
+        elif self.recogniser.enrols:
+            remark = f"{remark} {_NO_SENTENCE}"
+        maps = self._pictures(self.recogniser.spaces(waveform, **beside))
+        return self._shown(_line(remark), answers, maps, picture)
 
     def blocks(self) -> Any:
         """The page itself, for Gradio."""
         with gr.Blocks(title="dsnet demo", analytics_enabled=False) as page:
             gr.HTML(f"<h1>What emotion is in a recording?</h1><p>{escape(self._about())}</p>")
+            remark = gr.HTML(_line(self._ask(False)), elem_id="remark", render=False)
             with gr.Row():
                 with gr.Column():
-                    inputs = [_audio("Recording", "recording")]
-                    if self.recogniser.needs_neutral:
-                        inputs.append(_audio("Neutral recording of the same speaker", "neutral"))
-                    remark = gr.HTML(_line(_ASK), elem_id="remark")
-                with gr.Column():
-                    label = gr.Label(label="Emotion", num_top_classes=len(self.recogniser.classes), elem_id="emotion")
+                    if self.recogniser.enrols:  # two recordings fill the window, and what to do would stand below it
+                        remark.render()
+                    heard = {name: _audio(label, name) for name, label in self._asked().items()}
+                    if not self.recogniser.enrols:
+                        remark.render()
+                with gr.Column(), gr.Row():
+                    labels = [
+                        gr.Label(label=label, num_top_classes=len(self.recogniser.classes), elem_id=name, min_width=200)
+                        for name, label in self._answers().items()
+                    ]
             with gr.Row():
                 pictures = [
                     _picture(own.name, picture) for own, picture in zip(self.maps, self._empty_maps, strict=True)
@@ -92,19 +112,62 @@ class Page:
             if not self.maps:
                 gr.HTML(f"<p>{escape(_NO_MAPS)}</p>", elem_id="no-maps")
             gr.on(
-                [own.change for own in inputs],
+                [own.change for own in heard.values()],
                 self.hear,
-                inputs,
-                [remark, label, *pictures],
+                [heard[name] for name in ("recording", "neutral") if name in heard],
+                [remark, *labels, *pictures],
                 api_visibility="private",
                 show_progress="minimal",
             )
         return page
 
+    def _asked(self) -> dict[str, str]:
+        """The labels of the recordings that are asked for, by their names, in the order of the page."""
+        if self.recogniser.enrols:
+            return {"neutral": "1. A neutral sentence of the speaker", "recording": "2. The utterance"}
+        beside = {"neutral": "Neutral recording of the same speaker"} if self.recogniser.needs_neutral else {}
+        return {"recording": "Recording", **beside}
+
+    def _answers(self) -> dict[str, str]:
+        """The labels of the probabilities, by their names."""
+        if self.recogniser.enrols:
+            return {"without": "Without the sentence", "with": "With the sentence"}
+        return {"emotion": "Emotion"}
+
+    def _ask(self, has_sentence: bool) -> str:
+        """What to do where there is no recording yet."""
+        if not self.recogniser.enrols:
+            return _ASK
+        return _ASK_UTTERANCE if has_sentence else _ASK_SENTENCE
+
+    def _beside(self, neutral: str) -> dict[str, Any]:
+        """What the model hears of the speaker in a neutral file.
+
+        Raises:
+            AudioError: not readable.
+            RunError: no speech in it.
+        """
+        waveform = _read(neutral)
+        if not self.recogniser.enrols:
+            return {"neutral": waveform}
+        return {"speaker": self.recogniser.enrol(speech_in([waveform], self.recogniser.seconds))}
+
+    def _shown(
+        self,
+        remark: str,
+        answers: Sequence[dict[str, float]] = (),
+        maps: Sequence[str] | None = None,
+        picture: str = "",
+    ) -> list[Any]:
+        """All that the page shows, with nothing in the place of what is not given."""
+        none = [None] * (len(self._answers()) - len(answers))
+        return [remark, *answers, *none, *(self._empty_maps if maps is None else maps), picture]
+
     def _about(self) -> str:
         record = self.recogniser.record
         trained = "" if record.corpus is None else f", trained on {record.corpus.name}, fold {record.fold}"
-        return f"{self.recogniser.name} on {record.encoder.title}{trained}. {_KEPT}"
+        remarks = [_SENTENCE, _KEPT] if self.recogniser.enrols else [_KEPT]
+        return f"{self.recogniser.name} on {record.encoder.title}{trained}. {' '.join(remarks)}"
 
     def _pictures(self, spaces: dict[str, Tensor] | None = None) -> list[str]:
         """The maps, with a recording at these places."""

@@ -3,94 +3,43 @@
 A file holds what inference needs (encoder, a frozen one, too, P_er and C for DSNet; softmax is not in it) and, as JSON under the key
 ``dsnet``, what the caller needs: the classes and the front end. ONNX has it in ``metadata_props``, the other two among
 their extra files.
+
+A model that takes a reference (``dsnet-enrolled``) has two inputs more and one output more, see
+:class:`benchmarks.deploy.referred.ReferredModel`.
 """
 
 import contextlib
-import io
 import json
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from difflib import get_close_matches
-from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
-from unittest import mock
 
 import torch
 from torch import Tensor, nn
-from torch.export import Dim, ExportedProgram
 
-from backbones import SAMPLE_RATE, num_samples
+from backbones import SAMPLE_RATE, FrozenEncoder
 from backbones.frontend import FRAME_LENGTH, FRAME_SHIFT, NUM_MEL_BINS
 from benchmarks.data.front_end import frozen_encoder
 from benchmarks.deploy.export_files import FILE_NAMES
+from benchmarks.deploy.export_formats import FORMATS, RUNTIMES, Run, need_packages
+from benchmarks.deploy.export_inputs import BATCHES, Inputs
+from benchmarks.deploy.referred import ReferredModel
 from benchmarks.errors import RunError
-from benchmarks.output.files import RECORD
+from benchmarks.methods import Method
 from benchmarks.training import ModelRecord, load_model
-from dsnet_plugin import ShapeError
+from dsnet_plugin import DisentangleHead, ShapeError
+from dsnet_plugin.enrolment import model_digest
 from dsnet_plugin.serialization import write_bytes
 
 TOLERANCE = 1e-4
-"""By how much the logits of an exported model may differ from the checkpoint's; of the largest, if that is above 1."""
+"""By how much the outputs of an exported model may differ from the checkpoint's; of the largest, if that is above 1."""
 
-"""The default name of each format's file."""
-
-_BATCHES = (1, 3)
 _SHORTEST = (16, 32)  # frames: of the paper's CNN, of timm's models
-
-Run = Callable[[Tensor], Tensor]
-
-
-class Inputs(NamedTuple):
-    """What a model takes.
-
-    ``kind`` is its encoder's ``input_kind``; an utterance has ``frames`` frames, or with ``any_length`` at least
-    ``shortest``, and with ``bounded`` at most ``frames``. Waveforms are as long as their frames span.
-    """
-
-    kind: str
-    frames: int
-    shortest: int
-    any_length: bool = True
-    bounded: bool = False
-
-    def example(self, rows: int, frames: int) -> Tensor:
-        """Random inputs, (rows, 3, frames, 80) or (rows, samples); the same ones at each call."""
-        shape = (rows, num_samples(frames)) if self.kind == "waveform" else (rows, 3, frames, NUM_MEL_BINS)
-        return torch.randn(shape, generator=torch.Generator().manual_seed(frames))
-
-    def traced(self) -> Tensor:
-        """The inputs that a model is exported with."""
-        return self.example(2, 2 * self.shortest + 11 if self.any_length else self.frames)
-
-    def dynamic_shapes(self) -> tuple[dict[int, Any]]:
-        """The free axes, for ``torch.export``."""
-        axes: dict[int, Any] = {0: Dim("batch", min=1)}
-        if self.any_length and self.kind == "waveform":
-            longest = {"max": num_samples(self.frames)} if self.bounded else {}
-            axes[1] = Dim("samples", min=num_samples(self.shortest), **longest)
-        elif self.any_length:
-            axes[2] = Dim("frames", min=self.shortest)
-        return (axes,)
-
-    def checked_frames(self) -> tuple[int, ...]:
-        """The lengths on which an exported model is compared, none of them the one that it was exported with."""
-        if self.bounded:
-            return (self.shortest, min(self.frames, 3 * self.shortest + 5))
-        return (self.shortest, 3 * self.shortest + 5) if self.any_length else (self.frames,)
-
-    def __str__(self) -> str:
-        """The shape, for a person."""
-        frames = self.shortest if self.any_length else self.frames
-        if self.bounded:
-            return f"(N, {num_samples(frames)} <= samples <= {num_samples(self.frames)})"
-        if self.kind == "waveform":
-            return f"(N, samples{' >=' if self.any_length else ' ='} {num_samples(frames)})"
-        return f"(N, 3, T{' >=' if self.any_length else ' ='} {frames}, {NUM_MEL_BINS})"
 
 
 class Exported(NamedTuple):
-    """A written file: what it takes, and by how much its logits differ; None where there is no runtime to tell."""
+    """A written file: what it takes, and by how much its outputs differ; None where there is no runtime to tell."""
 
     path: Path
     inputs: Inputs
@@ -99,11 +48,14 @@ class Exported(NamedTuple):
 
     def __str__(self) -> str:
         """One line for a person."""
+        width = self.inputs.reference
         line = f"{self.path}: {self.inputs} to logits (N, {len(self.classes)})"
+        line += f", features (N, {width})" if width else ""
         if self.difference is None:
             return f"{line}; not checked, onnxruntime is not installed"
-        batches, frames = (" and ".join(map(str, values)) for values in (_BATCHES, self.inputs.checked_frames()))
-        return f"{line}; within {self.difference:.2g} of the checkpoint's, batches of {batches}, {frames} frames"
+        batches, frames = (" and ".join(map(str, values)) for values in (BATCHES, self.inputs.checked_frames()))
+        checked = f"batches of {batches}, {frames} frames" + (", with and without a reference" if width else "")
+        return f"{line}; within {self.difference:.2g} of the checkpoint's, {checked}"
 
 
 def export_model(checkpoint: Path, form: str, out: Path | None = None) -> Exported:
@@ -120,33 +72,39 @@ def export_model(checkpoint: Path, form: str, out: Path | None = None) -> Export
     Raises:
         CheckpointError: see :func:`load_model`.
         ConfigError: the frozen encoder that it was trained on is not there, or another one is in its place.
-        RunError: an unknown format, a package that is missing, a method that takes neutral speech in inference (DSC), an
-            encoder that cannot be exported, or logits that differ by more than ``TOLERANCE``.
+        RunError: an unknown format, a package that is missing, a method that cannot do without neutral speech in inference
+            (DSC), an encoder that cannot be exported, or outputs that differ by more than ``TOLERANCE``.
     """
     if form not in FILE_NAMES:
         near = get_close_matches(form, FILE_NAMES, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(FILE_NAMES)}"
         raise RunError(f"unknown format {form!r}; {hint}")
-    if form == "onnx":
-        _need_onnx()
+    need_packages(form)
     method, record = load_model(checkpoint)
-    if method.neutral_in_inference:
+    if method.neutral_in_inference and not method.neutral_optional:
         raise RunError(
-            f"{record.method} hears a neutral recording of the speaker beside each utterance, and an exported file has "
-            "one input; use 'dsnet predict --neutral', or export another method"
+            f"{record.method} hears a neutral recording of the speaker beside each utterance, for which an exported file has "
+            "no input; use 'dsnet predict --neutral', or export another method: dsnet-enrolled takes one, too"
         )
-    frozen = [frozen_encoder(record.encoder)] if record.encoder.is_frozen else []
-    model = nn.Sequential(*frozen, *method.inference_modules()).eval().requires_grad_(False)
+    frozen = frozen_encoder(record.encoder) if record.encoder.is_frozen else None
+    model = _deployed(method, frozen).eval().requires_grad_(False)
     beside = checkpoint if checkpoint.is_dir() else checkpoint.parent
     out = beside / FILE_NAMES[form] if out is None else out / FILE_NAMES[form] if out.is_dir() else out
     if out.resolve() == checkpoint.resolve():
         raise RunError(f"--out {out} is the checkpoint itself; expected another file")
     reason: Exception | None = None
-    kind = (frozen[0] if frozen else method.encoder).input_kind
-    for inputs in _wanted(model, kind, record.max_frames):
+    about = _metadata(record, method)
+    wanted = Inputs(
+        kind=(frozen or method.encoder).input_kind,
+        frames=record.max_frames,
+        shortest=record.max_frames,
+        any_length=False,
+        reference=method.encoder.num_features if method.neutral_optional else 0,
+    )
+    for inputs in _ways(model, wanted):
         try:
-            content = _FORMATS[form](model, inputs, json.dumps(_metadata(record, inputs)))
-            difference = _difference(model, _RUNTIMES[form](content), inputs)
+            content = FORMATS[form](model, inputs, json.dumps({**about, "front_end": _front_end(inputs)}))
+            difference = _difference(_Checkpoint(method, frozen), RUNTIMES[form](content), inputs)
         except Exception as error:  # torch.export raises whatever a model does under it
             reason = error
             continue
@@ -159,138 +117,75 @@ def export_model(checkpoint: Path, form: str, out: Path | None = None) -> Export
     )
 
 
-def _wanted(model: nn.Module, kind: str, max_frames: int) -> Iterator[Inputs]:
-    """What an exported model should take, the best first."""
+def _deployed(method: Method, frozen: FrozenEncoder | None) -> nn.Module:
+    """What of a method a file holds, behind the frozen encoder if there is one."""
+    before = [] if frozen is None else [frozen]
+    if method.neutral_optional:
+        return ReferredModel(nn.Sequential(*before, method.encoder), _head(method))
+    return nn.Sequential(*before, *method.inference_modules())
+
+
+def _head(method: Method) -> DisentangleHead:
+    head: DisentangleHead = method.get_submodule("head")  # type: ignore[assignment]
+    return head
+
+
+class _Checkpoint(NamedTuple):
+    """The trained method itself, with which an exported file is compared: none of the code that only files use."""
+
+    method: Method
+    frozen: FrozenEncoder | None
+
+    @torch.no_grad()
+    def answer(self, inputs: Tensor, *reference: Tensor) -> list[Tensor]:
+        encoded = inputs if self.frozen is None else self.frozen(inputs)
+        if not reference:
+            return [self.method(encoded)]
+        h, (neutral, known) = self.method.encoder(encoded), reference
+        logits = _head(self.method)(h, neutral=neutral, neutral_mask=known)
+        assert isinstance(logits, Tensor)
+        return [logits, h]
+
+
+def _ways(model: nn.Module, wanted: Inputs) -> Iterator[Inputs]:
+    """What an exported model should take, the best first; ``wanted`` is one length alone."""
     for shortest in _SHORTEST:
-        inputs = Inputs(kind, max_frames, shortest)
+        inputs = wanted._replace(shortest=shortest, any_length=True)
         with contextlib.suppress(ShapeError):
-            model(inputs.example(1, shortest))
+            model(*inputs.example(1, shortest))
             yield inputs
-            if kind == "waveform" and max_frames > shortest:  # Whisper has positions for so long and no longer
+            if (
+                wanted.kind == "waveform" and wanted.frames > shortest
+            ):  # Whisper has positions for so long and no longer
                 yield inputs._replace(bounded=True)
             break
-    yield Inputs(kind, max_frames, max_frames, any_length=False)
+    yield wanted
 
 
-def _metadata(record: ModelRecord, inputs: Inputs) -> dict[str, Any]:
-    """What whoever runs the file must know."""
-    front_end: dict[str, Any] = {"input": inputs.kind, "sample_rate": SAMPLE_RATE, "max_frames": record.max_frames}
+def _metadata(record: ModelRecord, method: Method) -> dict[str, Any]:
+    """What whoever runs the file must know of the model."""
+    about = {"method": record.method, "encoder": record.encoder.title, "classes": record.classes, "output": "logits"}
+    if method.neutral_optional:  # 'dsnet enrol' writes the digest of the model into a speaker's file
+        about |= {"reference": {"width": method.encoder.num_features, "model": model_digest(method)}}
+    return about
+
+
+def _front_end(inputs: Inputs) -> dict[str, Any]:
+    """What whoever runs the file must know of its first input."""
+    front_end: dict[str, Any] = {"input": inputs.kind, "sample_rate": SAMPLE_RATE, "max_frames": inputs.frames}
     front_end |= {"min_frames": inputs.shortest, "any_length": inputs.any_length and not inputs.bounded}
     if inputs.kind == "lmfb":
         front_end |= {"mel_bins": NUM_MEL_BINS, "deltas": 2, "frame_length": FRAME_LENGTH, "frame_shift": FRAME_SHIFT}
-    named = {"method": record.method, "encoder": record.encoder.title, "classes": record.classes}
-    return {**named, "output": "logits", "front_end": front_end}
+    return front_end
 
 
-def _difference(model: nn.Module, run: Run | None, inputs: Inputs) -> float | None:
+def _difference(checkpoint: _Checkpoint, run: Run | None, inputs: Inputs) -> float | None:
     if run is None:
         return None
-    differences = []
-    for rows in _BATCHES:
-        for frames in inputs.checked_frames():
-            example = inputs.example(rows, frames)
-            expected = model(example)
-            differences.append(float((run(example) - expected).abs().max()))
+    differences = [0.0]
+    for example in inputs.compared():
+        for name, found, expected in zip(inputs.output_names, run(example), checkpoint.answer(*example), strict=True):
+            differences.append(float((found - expected).abs().max()))
             if not differences[-1] <= TOLERANCE * max(1.0, float(expected.abs().max())):  # nor is it NaN
-                raise RunError(f"the exported model's logits differ from the checkpoint's by {differences[-1]:.1e}")
+                raise RunError(f"the exported model's {name} differ from the checkpoint's by {differences[-1]:.1e}")
     return max(differences)
-
-
-def _program(model: nn.Module, inputs: Inputs) -> ExportedProgram:
-    # Poolings of feature maps need it; of waveforms it would tie the batch size instead.
-    free = _free_shapes() if inputs.kind == "lmfb" else contextlib.nullcontext()
-    with _quiet(), free:
-        program = torch.export.export(model, (inputs.traced(),), dynamic_shapes=inputs.dynamic_shapes())
-    for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # paths of this machine
-    return program
-
-
-def _pt2(model: nn.Module, inputs: Inputs, metadata: str) -> bytes:
-    stream = io.BytesIO()
-    with _quiet():
-        torch.export.save(_program(model, inputs), stream, extra_files={RECORD: metadata})
-    return stream.getvalue()
-
-
-def _onnx(model: nn.Module, inputs: Inputs, metadata: str) -> bytes:
-    names: dict[str, Any] = {"input_names": ["inputs"], "output_names": ["logits"]}
-    names["dynamic_shapes"] = inputs.dynamic_shapes()  # free already; here they name the axes
-    with _quiet():
-        program = torch.onnx.export(_program(model, inputs), dynamo=True, verbose=False, **names)
-    assert program is not None
-    program.model.metadata_props[RECORD] = metadata
-    content: bytes = program.model_proto.SerializeToString()
-    return content
-
-
-def _torchscript(model: nn.Module, inputs: Inputs, metadata: str) -> bytes:
-    jit: Any = torch.jit
-    stream = io.BytesIO()
-    with _quiet():
-        traced = jit.trace(model, (inputs.traced(),), check_trace=False)
-        jit.save(traced, stream, _extra_files={RECORD: metadata})
-    return stream.getvalue()
-
-
-def _onnxruntime(content: bytes) -> Run | None:
-    try:
-        onnxruntime = import_module("onnxruntime")
-    except ModuleNotFoundError:
-        return None
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    return lambda inputs: torch.from_numpy(session.run(None, {"inputs": inputs.numpy()})[0])
-
-
-def _loaded_pt2(content: bytes) -> Run:
-    with _quiet():
-        run: Run = torch.export.load(io.BytesIO(content)).module()
-    return run
-
-
-def _loaded_torchscript(content: bytes) -> Run:
-    with _quiet():
-        run: Run = torch.jit.load(io.BytesIO(content))  # type: ignore[no-untyped-call]
-    return run
-
-
-_FORMATS: dict[str, Callable[[nn.Module, Inputs, str], bytes]]
-_FORMATS = {"onnx": _onnx, "torchscript": _torchscript, "pt2": _pt2}
-
-_RUNTIMES: dict[str, Callable[[bytes], Run | None]]
-_RUNTIMES = {"onnx": _onnxruntime, "torchscript": _loaded_torchscript, "pt2": _loaded_pt2}
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silences torch's warnings, which are for maintainers of export code: tracing is deprecated, a value is
-    constant."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-@contextlib.contextmanager
-def _free_shapes() -> Iterator[None]:
-    """Keeps ``torch.export`` from tying an axis to a length for no need.
-
-    Torch 2.11 computes a pooling's output length with a floor division that asks whether there is a remainder, though
-    the answer changes nothing for Python's ``//``: a CNN would be valid for lengths of one pattern of remainders alone.
-    And an axis that is 1 somewhere, such as T // 16, would have to be so or never be.
-    """
-    with contextlib.ExitStack() as stack:
-        meta: Any = import_module("torch._meta_registrations")
-        if hasattr(meta, "div_rtn"):
-            stack.enter_context(mock.patch.object(meta, "div_rtn", lambda x, y: x // y))
-        config: Any = import_module("torch.fx.experimental._config")
-        if hasattr(config, "backed_size_oblivious"):
-            stack.enter_context(config.patch(backed_size_oblivious=True))
-        yield
-
-
-def _need_onnx() -> None:
-    for package in ("onnx", "onnxscript"):
-        try:
-            import_module(package)
-        except ModuleNotFoundError as error:
-            raise RunError(f"export to ONNX needs {package}: pip install 'dsnet_plugin[export]'") from error

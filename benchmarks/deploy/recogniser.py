@@ -89,10 +89,17 @@ class Recogniser:
         head: DisentangleHead = self.method.get_submodule("head")  # type: ignore[assignment]
         return head
 
-    def spaces(self, waveform: Tensor, neutral: Tensor | None = None) -> dict[str, Tensor]:
+    def spaces(
+        self, waveform: Tensor, neutral: Tensor | None = None, speaker: Speaker | None = None
+    ) -> dict[str, Tensor]:
         """Where the recording lies in each of the method's feature spaces, by name, each (D,)."""
         with torch.inference_mode():
-            spaces = self.method.spaces(**self._batch(waveform, neutral))
+            if speaker is None:
+                spaces = self.method.spaces(**self._batch(waveform, neutral))
+            else:
+                h = self.method.encoder(self._inputs(waveform))
+                z_er, z_ei = self._head.spaces(h, speaker.features[None])
+                spaces = {"h": h, "z_er": z_er, "z_ei": z_ei}
         return {name: features[0] for name, features in spaces.items()}
 
     def _batch(self, waveform: Tensor, neutral: Tensor | None) -> Batch:

@@ -1,12 +1,6 @@
-import contextlib
-import json
-import os
-import re
 import signal
 import socket
-import subprocess
 import sys
-from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -16,25 +10,11 @@ import soundfile
 from benchmarks.grid.cell import run_cell
 from benchmarks.grid.record import TRAINING_SPACES_NAME
 from benchmarks.training.settings import TrainingSettings
-from tests.benchmarks.browser import chromium, hosts_asked
+from tests.benchmarks.browser import hosts_asked
+from tests.benchmarks.deploy.demo_visit import PATIENCE, Visit, predicted
 from tests.benchmarks.in_memory import context_of, planned
 
 pytest.importorskip("gradio")
-
-PATIENCE = 180  # seconds: the machine may be busy
-
-# Writes down every name that is looked up and every address that is connected to, then runs the command.
-WATCHED = """
-import socket, sys
-def watch(event, values):
-    if event in ("socket.connect", "socket.getaddrinfo"):
-        address = values[1] if event == "socket.connect" else values[0]
-        print(event, address[0] if isinstance(address, tuple) else address, file=sys.stderr)
-sys.addaudithook(watch)
-socket.getaddrinfo("127.0.0.1", 9)  # so that a test sees that something is written down
-from benchmarks.__main__ import main
-main()
-"""
 
 
 @pytest.fixture(scope="module")
@@ -49,76 +29,8 @@ def folds(small_data, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def start(tmp_path_factory):
-    """Starts ``dsnet demo`` of a folder; gives the process, its address, and the folder of its temporary files."""
-    with contextlib.ExitStack() as stack:
-
-        def call(fold):
-            temporary = tmp_path_factory.mktemp("temporary")
-            errors = stack.enter_context((temporary.parent / f"{temporary.name}.log").open("w"))
-            process = subprocess.Popen(
-                [sys.executable, "-c", WATCHED, "demo", str(fold), "--port", "0"],
-                env={**os.environ, "TMPDIR": str(temporary), "OMP_NUM_THREADS": "1"},
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-            )
-            stack.callback(process.wait, PATIENCE)
-            stack.callback(process.kill)
-            line = process.stdout.readline()
-            url = re.fullmatch(r"(http://127\.0\.0\.1:\d+) \(Ctrl-C ends it\)\n", line)
-            assert url, (line, errors.name)
-            return SimpleNamespace(process=process, url=url[1], temporary=temporary, log=errors.name)
-
-        yield call
-
-
-@pytest.fixture(scope="module")
 def server(start, folds):
     return start(folds["dsnet"])
-
-
-@pytest.fixture(scope="module")
-def wav(small_root):
-    return sorted(small_root.rglob("*.wav"))[0]
-
-
-@pytest.fixture(scope="module")
-def driver(wav, tmp_path_factory):
-    with chromium(tmp_path_factory.mktemp("profile"), wav) as driver:
-        yield driver
-
-
-class Visit:
-    """A freshly opened page."""
-
-    def __init__(self, driver, url):
-        self.driver = driver
-        driver.get(url)
-        self.until("#recording input[type=file]")
-
-    def all(self, selector):
-        return self.driver.find_elements("css selector", selector)
-
-    def until(self, selector, number=1):
-        from selenium.webdriver.support.ui import WebDriverWait
-
-        WebDriverWait(self.driver, PATIENCE).until(lambda _: len(self.all(selector)) >= number, selector)
-        return self.all(selector)[0]
-
-    def upload(self, name, path):
-        self.all(f"#{name} input[type=file]")[0].send_keys(str(path))
-
-    def shown(self):
-        """The top emotion and the percentages by emotion."""
-        top, *rest = self.until("#emotion h2").find_element("xpath", "..").text.splitlines()
-        return top, dict(zip(rest[::2], rest[1::2], strict=True))
-
-
-def predicted(dsnet, *arguments):
-    found = json.loads(dsnet("predict", *arguments, "--json")[1])[0]
-    found = found.get("timeline", [found])[0]  # the page hears the first window
-    return found["emotion"], {name: f"{round(100 * p)}%" for name, p in found["probabilities"].items()}
 
 
 def test_an_upload_gets_the_probabilities_of_predict_and_three_pictures(dsnet, driver, server, folds, wav):

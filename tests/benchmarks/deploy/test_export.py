@@ -184,8 +184,8 @@ def test_a_model_that_cannot_be_exported_is_one_line_and_no_file(dsnet, folds, t
 
 @pytest.mark.parametrize("form", FILE_NAMES)
 def test_an_export_with_other_logits_is_refused_and_leaves_no_file(dsnet, folds, tmp_path, monkeypatch, form):
-    run = exporting._RUNTIMES[form]
-    monkeypatch.setitem(exporting._RUNTIMES, form, lambda content: lambda inputs: run(content)(inputs) + 2e-4)
+    load = exporting.RUNTIMES[form]
+    monkeypatch.setitem(exporting.RUNTIMES, form, lambda content: lambda inputs: [load(content)(inputs)[0] + 2e-4])
     status, out, errors = dsnet("export", folds["dsnet"], "--format", form, "--out", tmp_path)
     assert (status, out, len(errors)) == (2, "", 1)
     assert "logits differ from the checkpoint's by 2.0e-04" in errors[0]
