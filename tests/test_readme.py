@@ -26,7 +26,7 @@ SMALLER = {
     "dsnet train --backbone hf/": "--folds 0 --epochs 1 --protocol groups-3",
     "dsnet train": "--folds 0 --epochs 1 --max-frames 32",
     "dsnet benchmark quick": "--time-budget 1s",
-    "dsnet benchmark enrolled": "--set folds=0 --set seeds=0 --set methods=dsnet-enrolled --set epochs=1 --set max_frames=50",
+    "dsnet benchmark frozen": "--set protocol=groups-3 --set folds=0 --set seeds=0 --set methods=dsnet-enrolled --set epochs=1 --set max_frames=50",
     "dsnet benchmark cross": "--set folds=0 --set seeds=0 --set methods=baseline --set epochs=1 --set max_frames=32",
     "dsnet complexity": "--max-frames 32",
     "dsnet speed": "--max-frames 32 --batch-size 4 --rounds 1",
@@ -40,7 +40,7 @@ LEFT = {
         "runs/ravdess/report/report.html",
         "runs/ravdess/ravdess/cnn/dsnet/seed-0/fold-00/model.onnx",
     ],
-    "dsnet benchmark enrolled": ["runs/enrolled/report/report.html"],
+    "dsnet benchmark frozen": ["runs/frozen/report/report.html"],
     "dsnet train --corpus ravdess": [
         "runs/sentence/ravdess/cnn/dsnet-enrolled/seed-0/fold-00/speakers/anna.safetensors",
         "runs/sentence/ravdess/cnn/dsnet-enrolled/seed-0/fold-00/model.onnx",
