@@ -164,7 +164,8 @@ def _ways(model: nn.Module, wanted: Inputs) -> Iterator[Inputs]:
 
 def _metadata(record: ModelRecord, method: Method) -> dict[str, Any]:
     """What whoever runs the file must know of the model."""
-    about = {"method": record.method, "encoder": record.encoder.title, "classes": record.classes, "output": "logits"}
+    about: dict[str, Any] = {"method": record.method, "encoder": record.encoder.title, "classes": record.classes}
+    about |= {"output": "logits"}
     if method.neutral_optional:  # 'dsnet enrol' writes the digest of the model into a speaker's file
         about |= {"reference": {"width": method.encoder.num_features, "model": model_digest(method)}}
     return about
