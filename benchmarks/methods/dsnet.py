@@ -81,5 +81,6 @@ class DSNet(Method):
 
     def inference_modules(self) -> list[nn.Module]:
         """E, P_er and C: the restorer is there for training alone, and P_ei where no reference is asked for."""
+        narrow = [] if self.head.narrow is None else [self.head.narrow]
         estimator = [self.head.p_ei] if self.head.config.reference != "none" else []
-        return [self.encoder, *estimator, self.head.p_er, self.head.classifier]
+        return [self.encoder, *narrow, *estimator, self.head.p_er, self.head.classifier]
