@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -39,7 +40,7 @@ def test_training_two_methods_prints_folds_scores_and_a_comparison_and_writes_th
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert out.count("| true angry ") == 2
     assert out.count("pooled UAR ") == 3
-    table = [line.split("|") for line in out[out.index("| method") :].splitlines() if line.startswith("| ")][1:]
+    table = [line.split("|") for line in out[out.index("| method") :].partition("\n\n")[0].splitlines()][2:]
     for name, row in zip(("baseline", "dsnet"), table, strict=True):
         scores = summary[name]
         assert row[1].strip() == name
@@ -53,6 +54,9 @@ def test_training_two_methods_prints_folds_scores_and_a_comparison_and_writes_th
         assert scores["accuracy"] == pytest.approx(100 * np.mean(hits))
         assert scores["fold_uar"] == pytest.approx(np.mean([r["tests"]["synthetic"]["uar"] for r in results]))
         assert sum(map(sum, scores["confusion"])) == 24
+        for space, probed in results[0]["probes"]["spaces"].items():
+            emotion = np.mean([probed["emotion"], results[1]["probes"]["spaces"][space]["emotion"]])
+            assert re.search(rf"^\| {name} +\| {space} +\| +{emotion:.1f} \|", out, re.MULTILINE)
         curves = tmp_path / "synthetic/cnn" / name
         assert (curves / "curves.png").read_bytes().startswith(b"\x89PNG")
         assert len((curves / "curves.csv").read_text().splitlines()) == 1 + 2 * 2
