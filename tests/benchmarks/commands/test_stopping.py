@@ -17,6 +17,14 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 LINE = "dsnet: stopped by {}; what is finished is on disk, and the same command goes on"
 
 
+@pytest.fixture(autouse=True)
+def not_ignored():
+    """Lets SIGINT through to what a test starts: in the background of a shell it is ignored, and inherited so."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def catches(process, number):
     """Whether a process has a handler for a signal by now."""
     caught = next(line for line in Path(f"/proc/{process.pid}/status").read_text().splitlines() if "SigCgt" in line)
