@@ -120,7 +120,7 @@ def test_test_recordings_change_no_weight_and_no_choice_but_of_a_method_that_tra
 
 
 def test_methods_that_adapt_are_the_paper_s():
-    assert {name for name, method in METHODS.items() if method.adapts} == {"dsc", "difl"}
+    assert {name for name, method in METHODS.items() if method.adapts} == {"dsc", "difl", "subtraction"}
 
 
 def chosen(run):
