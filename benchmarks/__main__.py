@@ -14,7 +14,6 @@ def main() -> None:
     except BaseException:
         if watch.received is None:
             raise
-    watch.end()
     if watch.received is not None:
         print(stop_line(watch.received), file=sys.stderr)
         status = 128 + watch.received

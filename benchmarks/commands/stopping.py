@@ -4,9 +4,6 @@ import os
 import signal
 from types import FrameType
 
-AGAIN_SECONDS = 10.0
-"""After which a process that goes on all the same is asked to end again."""
-
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -17,8 +14,7 @@ class Stopped(BaseException):
 class SignalWatch:
     """Makes the first signal raise :class:`Stopped` in the main thread, and a second one end the process at once.
 
-    Signals that the parent process ignores, as ``nohup`` does, stay ignored. Where Python swallows the exception, as in a
-    finaliser that runs amid an import, it is raised again until :meth:`end`.
+    Signals that the parent process ignores, as ``nohup`` does, stay ignored.
     """
 
     received: int | None = None
@@ -33,18 +29,7 @@ class SignalWatch:
         if self.received is not None:
             os._exit(128 + number)
         self.received = number
-        if hasattr(signal, "setitimer"):
-            signal.signal(signal.SIGALRM, self._raise)
-            signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS, AGAIN_SECONDS)
         raise Stopped(number)
-
-    def _raise(self, _number: int, _frame: FrameType | None) -> None:
-        raise Stopped(self.received)
-
-    def end(self) -> None:
-        """The process is ending: nothing is raised any more."""
-        if hasattr(signal, "setitimer"):
-            signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def stop_line(number: int) -> str:

@@ -88,28 +88,3 @@ def test_amid_a_grid_the_workers_end_with_it_and_say_nothing(number, small_root,
     finally:
         for pid in members(process.pid):
             os.kill(pid, signal.SIGKILL)
-
-
-SWALLOWED = """
-import os, signal, time
-from benchmarks.commands import stopping
-stopping.AGAIN_SECONDS = 0.2
-watch = stopping.SignalWatch()
-class Finalised:
-    def __del__(self):
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(0.01)  # where the handler runs, and what it raises is printed and forgotten
-Finalised()
-try:
-    time.sleep(60)
-except stopping.Stopped:
-    watch.end()
-    time.sleep(0.5)
-    print("ended")
-"""
-
-
-def test_a_signal_that_a_finaliser_swallows_ends_the_process_all_the_same():
-    done = subprocess.run([sys.executable, "-c", SWALLOWED], capture_output=True, text=True, timeout=50, check=False)
-    assert "Exception ignored" in done.stderr
-    assert (done.returncode, done.stdout) == (0, "ended\n")
