@@ -154,9 +154,8 @@ def _ways(model: nn.Module, wanted: Inputs) -> Iterator[Inputs]:
         with contextlib.suppress(ShapeError):
             model(*inputs.example(1, shortest))
             yield inputs
-            if (
-                wanted.kind == "waveform" and wanted.frames > shortest
-            ):  # Whisper has positions for so long and no longer
+            # Whisper has positions for so long and no longer.
+            if wanted.kind == "waveform" and wanted.frames > shortest:
                 yield inputs._replace(bounded=True)
             break
     yield wanted

@@ -53,7 +53,8 @@ class Subtraction(Method):
         ``neutral`` holds one reference a row, or with ``neutral_index``, (N,) or (N, k), K distinct ones, of which k are averaged;
         ``neutral_mask`` (N,) is False for rows without one.
         """
-        logits: Tensor = self.classifier(self.encoder(self._less(inputs, neutral, neutral_index, neutral_mask)))
+        less = less_reference(inputs, self.encoder.input_kind, neutral, neutral_index, neutral_mask)
+        logits: Tensor = self.classifier(self.encoder(less))
         if labels is None:
             return logits
         task = F.cross_entropy(logits.float(), labels)
@@ -65,20 +66,22 @@ class Subtraction(Method):
 
     def spaces(self, inputs: Tensor, **neutral: Tensor) -> dict[str, Tensor]:
         """h, the features of what is left."""
-        return {"h": self.encoder(self._less(inputs, **neutral))}
+        return {"h": self.encoder(less_reference(inputs, self.encoder.input_kind, **neutral))}
 
-    def _less(
-        self,
-        inputs: Tensor,
-        neutral: Tensor | None = None,
-        neutral_index: Tensor | None = None,
-        neutral_mask: Tensor | None = None,
-    ) -> Tensor:
-        if neutral is None:
-            return inputs
-        means = neutral if self.encoder.input_kind == "encoded" else neutral.mean(-2, keepdim=True)
-        if neutral_index is not None:
-            means = means[neutral_index] if neutral_index.dim() == 1 else means[neutral_index].mean(1)
-        if neutral_mask is not None:
-            means = torch.where(neutral_mask.reshape(-1, *[1] * (means.dim() - 1)), means, torch.zeros_like(means))
-        return inputs - means
+
+def less_reference(
+    inputs: Tensor,
+    input_kind: str,
+    neutral: Tensor | None = None,
+    neutral_index: Tensor | None = None,
+    neutral_mask: Tensor | None = None,
+) -> Tensor:
+    """The inputs of an encoder, each less the mean of its speaker's reference; arguments are those of :meth:`Subtraction.forward`."""
+    if neutral is None:
+        return inputs
+    means = neutral if input_kind == "encoded" else neutral.mean(-2, keepdim=True)
+    if neutral_index is not None:
+        means = means[neutral_index] if neutral_index.dim() == 1 else means[neutral_index].mean(1)
+    if neutral_mask is not None:
+        means = torch.where(neutral_mask.reshape(-1, *[1] * (means.dim() - 1)), means, torch.zeros_like(means))
+    return inputs - means

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from benchmarks.methods import Baseline, Batch, DSNet, Losses, Method, MethodOutput, Step, Subtraction
 from benchmarks.methods.gradient_reversal import reversal_strength, reverse_gradient
+from benchmarks.methods.subtraction import less_reference
 from dsnet_plugin import Classifier, DisentangleHead
 
 _CONTRAST_TEMPERATURE = 0.1
@@ -109,7 +110,7 @@ class CandidateDSNet(DSNet):
     ) -> Tensor | MethodOutput:
         """Inputs of N utterances to logits, with labels (N,) to a :class:`MethodOutput`."""
         if self.candidate.sentence == "before":
-            inputs = _less_reference(inputs, neutral, neutral_index, neutral_mask)
+            inputs = less_reference(inputs, self.encoder.input_kind, neutral, neutral_index, neutral_mask)
         h, h_n = self.encode(inputs, neutral)
         if self.candidate.detached and h_n is not None:
             h_n = h_n.detach()
@@ -158,11 +159,3 @@ def make_candidate(name: str, encoder: Any, num_classes: int, num_speakers: int)
     if name in ("baseline", "baseline-all"):
         return Baseline(encoder, num_classes, equal_utterances=name == "baseline")
     return CandidateDSNet(encoder, num_classes, CANDIDATES[name], num_speakers)
-
-
-def _less_reference(inputs: Tensor, neutral: Tensor | None, index: Tensor | None, mask: Tensor | None) -> Tensor:
-    """The inputs, each less its reference where it has one."""
-    if neutral is None or index is None or mask is None:
-        return inputs
-    references = neutral[index] if index.dim() == 1 else neutral[index].mean(1)
-    return inputs - references * mask.reshape(-1, *[1] * (inputs.dim() - 1))

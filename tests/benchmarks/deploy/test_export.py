@@ -20,10 +20,8 @@ CLASSES = ["angry", "happy", "neutral", "sad"]
 INFERENCE_PARAMETERS = 1_326_020  # of DSNet on the paper's CNN; 1,622,020 in training
 
 
-def save(folder, method, encoder="cnn"):
-    """A checkpoint whose weights and batch-norm statistics are far from a new model's."""
-    torch.manual_seed(0)
-    model = create_method(method, create_encoder(encoder), len(CLASSES))
+def shake(model):
+    """Takes batch-norm statistics and weights far from a new model's."""
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
@@ -31,6 +29,13 @@ def save(folder, method, encoder="cnn"):
                 module.running_var.uniform_(0.5, 2)
                 module.weight.uniform_(0.5, 1.2)
                 module.bias.normal_()
+
+
+def save(folder, method, encoder="cnn"):
+    """A checkpoint whose weights and batch-norm statistics are far from a new model's."""
+    torch.manual_seed(0)
+    model = create_method(method, create_encoder(encoder), len(CLASSES))
+    shake(model)
     record = ModelRecord(method, model.config(), EncoderSpec(encoder), CLASSES, 48)
     save_model(folder / "best.safetensors", model, record)
     return folder

@@ -18,7 +18,7 @@ from benchmarks.methods import create_method
 from benchmarks.training.checkpoint import ModelRecord, load_model, save_model
 from dsnet_plugin import Speaker
 from tests.backbones.tiny_speech_models import save_tiny
-from tests.benchmarks.deploy.test_export import CLASSES, METADATA, RUNTIMES
+from tests.benchmarks.deploy.test_export import CLASSES, METADATA, RUNTIMES, shake
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
@@ -36,13 +36,8 @@ def save(folder, encoder, spec, **config):
     """A checkpoint whose batch-norm statistics and P_er are far from a new model's, so that the reference matters."""
     torch.manual_seed(0)
     model = create_method("dsnet-enrolled", encoder, len(CLASSES), **config)
+    shake(model)
     with torch.no_grad():
-        for module in model.modules():
-            if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
-                module.running_mean.normal_()
-                module.running_var.uniform_(0.5, 2)
-                module.weight.uniform_(0.5, 1.2)
-                module.bias.normal_()
         model.head.p_er.projection.bias.uniform_(0, 2)
     blueprint = getattr(encoder, "blueprint", None)
     record = ModelRecord("dsnet-enrolled", model.config(), spec, CLASSES, FRAMES, blueprint)
