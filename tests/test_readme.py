@@ -26,7 +26,7 @@ SMALLER = {
     "dsnet train --backbone hf/": "--folds 0 --epochs 1 --protocol groups-3",
     "dsnet train": "--folds 0 --epochs 1 --max-frames 32",
     "dsnet benchmark quick": "--time-budget 1s",
-    "dsnet benchmark frozen": "--set protocol=groups-3 --set folds=0 --set seeds=0 --set methods=dsnet-enrolled --set epochs=1 --set max_frames=50",
+    "dsnet benchmark frozen": "--set protocol=groups-3 --set folds=0 --set methods=dsnet-enrolled --set epochs=1 --set max_frames=50",
     "dsnet benchmark cross": "--set folds=0 --set seeds=0 --set methods=baseline --set epochs=1 --set max_frames=32",
     "dsnet complexity": "--max-frames 32",
     "dsnet speed": "--max-frames 32 --batch-size 4 --rounds 1",
