@@ -2,6 +2,7 @@
 
 From the top to the bottom; a room imports from itself and from those below it, and ``errors.py`` lies below them all:
 
+- ``wrap_sweep``: wraps every model at hand, and checks what ``wrap`` promises of it.
 - ``studies``: scripts that put the suite itself to the test: its defaults, its readers.
 - ``commands``: the command line, one file a command.
 - ``deploy``: a trained model at work: predictions, exported files, the demo page.

@@ -16,7 +16,7 @@ from dsnet_plugin.slot import HeadSlot
 from dsnet_plugin.wrapping.blocks import Block, layers_of, run_alone
 from dsnet_plugin.wrapping.dry_run import untouched
 from dsnet_plugin.wrapping.inputs import inputs_of
-from dsnet_plugin.wrapping.replace import check_whole
+from dsnet_plugin.wrapping.replace import check_whole, put
 from dsnet_plugin.wrapping.search import as_named, candidates, in_trace, in_tree, listed, nested
 from dsnet_plugin.wrapping.timm import heads_of, is_timm
 from dsnet_plugin.wrapping.trace import Trace, trace
@@ -104,7 +104,12 @@ def _pass(model: nn.Module, example: Any) -> Trace:
 
 
 def confirm(
-    model: nn.Module, location: Location, standing: HeadSlot, args: tuple[Any, ...], kwargs: dict[str, Any]
+    model: nn.Module,
+    location: Location,
+    standing: HeadSlot,
+    replaced: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
 ) -> None:
     """Checks by a forward pass that a place told by the module tree is the classifier's; the model stays as it is.
 
@@ -112,6 +117,7 @@ def confirm(
         model: with a module standing in the place.
         location: the place.
         standing: that module.
+        replaced: the module that stood there before.
         args: the model's inputs.
         kwargs: the model's inputs.
 
@@ -127,6 +133,14 @@ def confirm(
         right = model.get_submodule(place.name) is standing
     except (HeadNotFoundError, ShapeError) as error:
         right, told = False, str(error)
+    except Exception as error:  # the inputs are at fault if the model fails on them without a head, too
+        put(model, standing, replaced)
+        try:
+            with untouched(model):
+                model(*args, **kwargs)
+        finally:
+            put(model, replaced, standing)
+        right, told = False, f"with a head there it ends in {type(error).__name__}: {error}"
     if not right:
         raise HeadNotFoundError(
             f"{location.name} was taken for the classifier of {type(model).__name__} from its modules, and the first forward "

@@ -125,7 +125,7 @@ def load_pretrained(folder: str | Path, model: nn.Module | None = None, criterio
                 f"{source} was trained on another base: {len(others)} of {len(base)} parameters that it leaves to the model "
                 f"differ ({_listed(others)}); give the model with the weights that it had when it was wrapped"
             )
-        wrapped.load_state_dict(tensors)
+        load_checked(wrapped, tensors)
     except BaseException:
         wrapped.unwrap()
         raise
@@ -246,7 +246,14 @@ def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], source: str) 
         CheckpointError: see :func:`check_tensors`.
     """
     check_tensors(module, tensors, source)
-    module.load_state_dict(dict(tensors))
+    load_checked(module, tensors)
+
+
+def load_checked(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Loads tensors that fit; a module that asks which version of itself wrote them is told its own."""
+    state = module.state_dict()  # its metadata holds the versions
+    state.update(tensors)
+    module.load_state_dict(state)
 
 
 def check_tensors(module: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:

@@ -105,24 +105,28 @@ class _InPlace(nn.Module):
         self.out_features = block.num_classes
         self.channels_first = block.channels_first
         self.keeps_axes = block.keeps_axes
+        self.pools = block.pools
         self.tail = nn.Sequential(*block.tail)
 
     def rows(self, h: Tensor) -> Tensor:
-        """Features (N, D) from the block's input; feature maps (N, D, ...) are averaged.
+        """Features (N, D) from the block's input; feature maps (N, D, ...) are averaged where the block averaged, too.
 
         Raises:
             ShapeError: features of each frame, or of another width.
         """
         if h.dim() == 2 and h.shape[1] == self.in_features:
             return h
-        if self.channels_first and h.dim() > 2 and h.shape[1] == self.in_features:
-            return h.flatten(2).mean(2)
         if h.dim() > 2 and h.shape[1:].numel() == self.in_features:
             return h.flatten(1)
-        frames = " for each frame: pool over frames in front of it" if h.shape[-1] == self.in_features else ""
+        if self.pools and h.dim() > 2 and h.shape[1] == self.in_features:
+            return h.flatten(2).mean(2)
+        width = h.shape[1] if self.channels_first else h.shape[-1]
+        each, remedy = (
+            (" of each frame", ": pool over frames in front of it") if width == self.in_features else ("", "")
+        )
         raise ShapeError(
-            f"the classifier is given features of shape {tuple(h.shape)}; the head in its place expects (N, "
-            f"{self.in_features}), one row an utterance{frames}"
+            f"the classifier is given features{each}, of shape {tuple(h.shape)}; the head in its place expects (N, "
+            f"{self.in_features}), one row an utterance{remedy}"
         )
 
     def scores(self, logits: Tensor, h: Tensor) -> Tensor:
@@ -179,7 +183,7 @@ class StrippedHead(_InPlace):
 
     def __init__(self, slot: HeadSlot, digest: str | None = None) -> None:
         nn.Module.__init__(self)
-        for name in ("in_features", "out_features", "channels_first", "keeps_axes"):
+        for name in ("in_features", "out_features", "channels_first", "keeps_axes", "pools"):
             setattr(self, name, getattr(slot, name))
         self.tail = slot.tail
         self.narrow, self.p_er, self.classifier = slot.head.narrow, slot.head.p_er, slot.head.classifier

@@ -299,7 +299,7 @@ def _confirm(wrapped: WrappedModel, args: tuple[Any, ...], kwargs: dict[str, Any
         )
     with _confirming:  # other threads wait here
         for location in wrapped._unconfirmed:
-            confirm(wrapped.model, location, wrapped._slot[0], args, kwargs)
+            confirm(wrapped.model, location, wrapped._slot[0], wrapped._replaced[0][location.name], args, kwargs)
         wrapped._unconfirmed = ()
 
 

@@ -23,6 +23,7 @@ class Block:
         num_classes: how many scores it gives.
         channels_first: whether it takes feature maps (N, D, ...), as a convolution does, and not rows (N, D).
         keeps_axes: whether its output has as many axes as its input, instead of always two.
+        pools: whether it turns feature maps of any size into one row of scores; where it does not, a map has one place.
         tail: modules without parameters behind its last layer, such as a softmax, that are to stand behind the head.
     """
 
@@ -30,6 +31,7 @@ class Block:
     num_classes: int
     channels_first: bool = False
     keeps_axes: bool = False
+    pools: bool = False
     tail: tuple[nn.Module, ...] = ()
 
 
@@ -90,7 +92,21 @@ def examine(seen: Trace, call: ModuleCall) -> Block | str:
         return _not_rows(h, scores)
     foreign = any(key != storage(h) for key, _ in _before(seen, call, scores, h))
     tail = "computes with more than it is given" if foreign else _tail(seen, call)
-    return tail if isinstance(tail, str) else Block(width, classes, maps, _keeps_axes(call.module, h, scores), tail)
+    if isinstance(tail, str):
+        return tail
+    return Block(
+        width, classes, maps, _keeps_axes(call.module, h, scores), maps and _pools(call.module, h, width), tail
+    )
+
+
+def _pools(module: nn.Module, h: Tensor, width: int) -> bool:
+    """Whether a block that takes feature maps gives one row of scores for a map of several places, too."""
+    with untouched(module):
+        try:
+            scores: Tensor = module(h.new_zeros(2, width, *[4] * (h.dim() - 2)))
+        except RuntimeError:
+            return False  # it is made for maps of one size
+    return scores.dim() == 2 or scores.shape[2:].numel() == 1
 
 
 def _not_rows(h: Tensor, scores: Tensor) -> str:

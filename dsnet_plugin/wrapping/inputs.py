@@ -59,11 +59,14 @@ class Inputs:
         return args, {**kwargs, "labels": labels}
 
     def give_neutral_labels(
-        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], labels: Tensor
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], labels: Tensor | None
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The arguments of a neutral pass, with zeros as labels if the model requires labels; nothing learns from them."""
-        if not self.needs_labels:
-            return args, dict(kwargs)
+        """The arguments of a neutral pass, with zeros as labels if the model requires labels; nothing learns from them.
+
+        Where the utterances come without labels, so does their neutral speech.
+        """
+        if labels is None or not self.needs_labels:
+            return self.give_labels(args, kwargs, labels)
         rows = next((len(value) for value in (*args, *kwargs.values()) if isinstance(value, Tensor)), len(labels))
         return self.give_labels(args, kwargs, labels.new_zeros(rows, *labels.shape[1:]))
 

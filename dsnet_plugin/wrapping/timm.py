@@ -23,8 +23,9 @@ class Heads(NamedTuple):
 
 
 def is_timm(model: nn.Module) -> bool:
-    """Whether a model tells its classifier as timm's do."""
-    return callable(getattr(model, "get_classifier", None)) and hasattr(model, "num_features")
+    """Whether a model is one of timm's, with timm's own forward: what copied its names may do something else with them."""
+    library = getattr(type(model).forward, "__module__", "").partition(".")[0]
+    return library == "timm" and callable(getattr(model, "get_classifier", None))
 
 
 def heads_of(model: nn.Module, example: Any) -> Heads:

@@ -312,6 +312,65 @@ def test_the_first_forward_pass_confirms_once_and_leaves_no_trace():
     assert len(calls) == 3
 
 
+class Cosine(nn.Module):
+    """Ends in a matrix of unit vectors behind a linear layer, as speaker models do."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder, self.weight, self.embed = (
+            nn.Linear(8, 16),
+            nn.Parameter(torch.randn(CLASSES, 12)),
+            nn.Linear(16, 12),
+        )
+
+    def forward(self, x):
+        return nn.functional.linear(self.embed(self.encoder(x).relu()), self.weight)
+
+
+def test_a_model_that_does_not_run_with_a_head_in_the_place_is_no_confirmation():
+    bare = Cosine()
+    x, embed = torch.randn(3, 8), bare.embed
+    before = bare(x)
+    model = wrap(bare, num_classes=CLASSES)
+    with pytest.raises(
+        HeadNotFoundError, match=r"embed was taken .* does not confirm it \(with a head there it ends in Runt"
+    ):
+        model(x)
+    assert model.unwrap().embed is embed
+    torch.testing.assert_close(bare(x), before)
+    with pytest.raises(HeadNotFoundError, match="no linear layer's output is an output of it"):
+        wrap(Cosine(), num_classes=CLASSES, example=x)
+
+
+def test_inputs_that_the_model_itself_does_not_take_are_not_blamed_on_the_place():
+    model = wrap(EmotionAndAge(), num_classes=CLASSES)
+    with pytest.raises(RuntimeError, match=r"multiplied|expected input|size"):
+        model(torch.zeros(3, 5, 2))
+    model.eval()(speech(3))  # the next call confirms
+
+
+def test_a_model_that_copied_timms_names_is_looked_at_as_any_other():
+    """Its ``get_classifier`` gives a head of another task, too, and its output is a pair."""
+
+    class Patchout(nn.Module):
+        num_features = 16
+
+        def __init__(self):
+            super().__init__()
+            self.encoder, self.head, self.head_dist = nn.Linear(8, 16), nn.Linear(16, CLASSES), nn.Linear(16, 2)
+
+        def get_classifier(self):
+            return self.head, self.head_dist
+
+        def forward(self, x):
+            h = self.encoder(x).relu()
+            return self.head(h), h
+
+    model = wrap(Patchout(), num_classes=CLASSES).eval()
+    scores, h = model(torch.randn(3, 8))
+    assert (model.location.name, scores.shape, h.shape) == ("head", (3, CLASSES), (3, 16))
+
+
 def test_status_names_the_other_places_and_what_told_this_one():
     status = wrap(Block(), example=speech(), num_classes=CLASSES).status()
     assert (status.head, status.told_by, status.alternatives) == (
@@ -345,6 +404,17 @@ def test_labels_that_forward_requires_ask_for_the_objective_wherever_they_stand(
     assert set(found.losses) == {"task", "orthogonality", "reconstruction", "calibration"}
     plain = nn.functional.cross_entropy(found.logits, labels(6))
     torch.testing.assert_close(found.losses["task"], plain)
+
+
+def test_a_forward_that_requires_labels_is_given_none_where_the_loop_keeps_them():
+    class Optional(LossOfItsOwn):
+        def forward(self, features, labels):
+            return super().forward(features, labels) if labels is not None else self.emotion(self.encoder(features))
+
+    model = wrap(Optional(), head="emotion", config=STILL)
+    output, objective = model(speech(), neutral=speech(seed=1), return_objective=True)
+    assert output.shape == (6, CLASSES)
+    assert set(objective.losses) == {"orthogonality", "reconstruction", "calibration"}
 
 
 def test_the_list_from_which_layers_are_called_is_the_models_own_again_after_unwrapping():

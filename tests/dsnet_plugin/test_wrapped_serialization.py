@@ -148,6 +148,22 @@ def test_batch_norm_statistics_come_back_though_all_parameters_are_frozen(tmp_pa
     assert again.model.norm.num_batches_tracked == model.model.norm.num_batches_tracked > 0
 
 
+def test_a_layer_that_asks_which_version_of_it_was_saved_comes_back(tmp_path):
+    """torchvision's MNASNet asks, and takes a file that does not say for a damaged one."""
+
+    class Versioned(Net):
+        _version = 2
+
+        def _load_from_state_dict(self, state, prefix, metadata, *rest):
+            assert metadata.get("version") == 2
+            super()._load_from_state_dict(state, prefix, metadata, *rest)
+
+    torch.manual_seed(0)
+    model = wrap(Versioned(), head="fc").eval()
+    save_pretrained(model, tmp_path)
+    assert torch.equal(load_pretrained(tmp_path, Versioned())(X), model(X))
+
+
 def test_frozen_parameters_are_not_saved_and_come_from_the_given_model(saved):
     model, folder = saved
     assert not {"model.layers.0.weight", "model.layers.0.bias"} & stored(folder).keys()
