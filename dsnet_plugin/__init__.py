@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from dsnet_plugin.reference_pass import neutral_pass
     from dsnet_plugin.serialization import load_pretrained, save_pretrained
     from dsnet_plugin.stripped import load_stripped
-    from dsnet_plugin.wrapped_model import WrappedModel, attach, wrap
+    from dsnet_plugin.two_lines import attach, wrap
+    from dsnet_plugin.wrapped_model import WrappedModel
     from dsnet_plugin.wrapping.status import Status
 else:
     __getattr__ = late_names(
@@ -49,7 +50,8 @@ else:
             "reference_pass": ["neutral_pass"],
             "serialization": ["load_pretrained", "save_pretrained"],
             "stripped": ["load_stripped"],
-            "wrapped_model": ["WrappedModel", "attach", "wrap"],
+            "two_lines": ["attach", "wrap"],
+            "wrapped_model": ["WrappedModel"],
             "wrapping.status": ["Status"],
         },
     )

@@ -141,10 +141,15 @@ def confirm(
         finally:
             put(model, replaced, standing)
         right, told = False, f"with a head there it ends in {type(error).__name__}: {error}"
-    if not right:
+    if not right and location.told_by == BY_TREE:
         raise HeadNotFoundError(
             f"{location.name} was taken for the classifier of {type(model).__name__} from its modules, and the first forward "
             f"pass does not confirm it ({told}): unwrap() gives the model back; wrap it with head= or example="
+        )
+    if not right:
+        raise HeadNotFoundError(
+            f"{location.name} was taken for the classifier of {type(model).__name__} from the example, and the model does not "
+            f"return what a head there gives ({told}): give the classifier's name with head={candidates(model)}"
         )
 
 

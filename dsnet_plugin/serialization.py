@@ -21,7 +21,8 @@ from dsnet_plugin.head import DisentangleHead
 from dsnet_plugin.location import Location
 from dsnet_plugin.slot import HeadBehind, HeadSlot
 from dsnet_plugin.task import Criterion, LeftBehind
-from dsnet_plugin.wrapped_model import WrappedModel, attach
+from dsnet_plugin.two_lines import attach
+from dsnet_plugin.wrapped_model import WrappedModel
 
 CONFIG_NAME = "dsnet_config.json"
 WEIGHTS_NAME = "dsnet.safetensors"
@@ -50,7 +51,7 @@ def save_pretrained(module: DisentangleHead | WrappedModel, folder: str | Path) 
     record: dict[str, Any] = {"in_features": head.in_features, "num_classes": head.num_classes}
     record["config"] = json.loads(head.config.to_json())
     record["criterion"] = None if head.task_loss.criterion is None else head.task_loss.name
-    state = module.state_dict()
+    state = {name: value for name, value in module.state_dict().items() if isinstance(value, Tensor)}
     for name in _of_criterion(state):
         del state[name]
     sharded = any(whole(value) is not value for value in state.values())
@@ -262,7 +263,8 @@ def check_tensors(module: nn.Module, tensors: Mapping[str, Tensor], source: str)
     Raises:
         CheckpointError: tensors are missing, surplus or of another shape; their number and names are given.
     """
-    expected = module.state_dict()
+    # What else a module keeps (get_extra_state) is neither saved nor expected: it is the base's.
+    expected = {name: value for name, value in module.state_dict().items() if isinstance(value, Tensor)}
     kinds = {
         "missing": sorted(expected.keys() - tensors.keys()),
         "surplus": sorted(tensors.keys() - expected.keys()),

@@ -106,6 +106,7 @@ class _InPlace(nn.Module):
         self.channels_first = block.channels_first
         self.keeps_axes = block.keeps_axes
         self.pools = block.pools
+        self.tail_axes = block.tail_axes
         self.tail = nn.Sequential(*block.tail)
 
     def rows(self, h: Tensor) -> Tensor:
@@ -135,7 +136,10 @@ class _InPlace(nn.Module):
         if self.keeps_axes and h.dim() > 2:
             ones = [1] * (h.dim() - 2)
             logits = logits.reshape(len(logits), *([-1, *ones] if self.channels_first else [*ones, -1]))
-        scores: Tensor = self.tail(logits)
+        elif self.channels_first and len(self.tail):
+            logits = logits.reshape(len(logits), -1, *[1] * (self.tail_axes - 2))
+        # A copy where layers follow: one that works in place would change the logits of the objective, too.
+        scores: Tensor = self.tail(logits.clone()) if len(self.tail) else logits
         return scores
 
     def __getattr__(self, name: str) -> Any:
@@ -183,7 +187,7 @@ class StrippedHead(_InPlace):
 
     def __init__(self, slot: HeadSlot, digest: str | None = None) -> None:
         nn.Module.__init__(self)
-        for name in ("in_features", "out_features", "channels_first", "keeps_axes", "pools"):
+        for name in ("in_features", "out_features", "channels_first", "keeps_axes", "pools", "tail_axes"):
             setattr(self, name, getattr(slot, name))
         self.tail = slot.tail
         self.narrow, self.p_er, self.classifier = slot.head.narrow, slot.head.p_er, slot.head.classifier

@@ -31,7 +31,7 @@ def load_stripped(folder: str | Path, model_class: Any, **options: Any) -> Any:
     Raises:
         CheckpointError: no stripped model of this class is there, or its record is damaged.
     """
-    from dsnet_plugin.wrapped_model import attach  # which knows this file
+    from dsnet_plugin.two_lines import attach  # which knows this file
 
     path = Path(folder) / "config.json"
     try:

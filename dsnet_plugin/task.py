@@ -24,7 +24,7 @@ class TaskLoss(nn.Module):
         criterion: a function or a module of logits (N, C) and labels that gives one number; None is cross-entropy.
 
     Raises:
-        ConfigError: no function, or one output and no criterion.
+        ConfigError: no function, one of probabilities, or one output and no criterion.
     """
 
     def __init__(self, num_classes: int, criterion: Criterion | None = None) -> None:
@@ -33,6 +33,12 @@ class TaskLoss(nn.Module):
             raise ConfigError(
                 f"criterion={criterion!r}: expected a function of logits and labels, such as nn.CrossEntropyLoss() with "
                 "its parentheses"
+            )
+        if isinstance(criterion, nn.NLLLoss | nn.BCELoss):
+            fitting = "CrossEntropyLoss" if isinstance(criterion, nn.NLLLoss) else "BCEWithLogitsLoss"
+            raise ConfigError(
+                f"criterion={criterion!r} takes probabilities or their logarithms, and the head gives logits, whatever the "
+                f"model makes of them: expected nn.{fitting}, which is the same of logits"
             )
         if criterion is None and num_classes < 2:
             raise ConfigError(
@@ -85,6 +91,11 @@ class TaskLoss(nn.Module):
             )
         if labels.shape == logits.shape or (self.num_classes == 1 and labels.dim() == 1):
             labels = labels.reshape(logits.shape).to(logits.dtype)
+        elif labels.is_floating_point() and labels.dim() == 1:
+            raise ShapeError(
+                f"labels are floats of shape ({rows},) for {self.num_classes} outputs, over which a criterion would spread "
+                f"them in silence; expected ({rows}, {self.num_classes})"
+            )
         elif whole:
             labels = (labels.squeeze(1) if labels.shape == (rows, 1) else labels).long()
         loss = self.criterion(logits, labels)

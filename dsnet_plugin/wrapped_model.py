@@ -1,11 +1,6 @@
-"""Two lines around any model: its classifier becomes a disentanglement head, its forward takes labels and neutral speech.
-
-The head takes the classifier's place in the module tree and is no hook, so that ``state_dict``, ``.to()``, DDP,
-``torch.compile``, ``deepcopy``, ``torch.export`` and ONNX see ordinary modules.
-"""
+"""A model whose classifier is a disentanglement head; its forward takes labels and neutral speech."""
 
 import copy
-import logging
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -14,28 +9,25 @@ from torch import Tensor, nn
 from torch._compile import _disable_dynamo
 
 from dsnet_plugin.classes import declare_classes, restore_classes
-from dsnet_plugin.config import DisentangleConfig
 from dsnet_plugin.copying import by_value, copy_of
 from dsnet_plugin.digests import digests_without
 from dsnet_plugin.enrolment import Speaker, enrol, known_digest, speaker_rows
 from dsnet_plugin.errors import WrapError
 from dsnet_plugin.head import DisentangleHead
-from dsnet_plugin.location import BY_TREE, Location, confirm, locate
+from dsnet_plugin.location import BY_TREE, Location, confirm
 from dsnet_plugin.reference_pass import keep_statistics, neutral_pass
 from dsnet_plugin.slot import Call, Features, HeadSlot, Objective, Referred, StrippedHead, ask
 from dsnet_plugin.stripped import record_head
-from dsnet_plugin.task import Criterion, criterion_of
 from dsnet_plugin.wrapping.inputs import inputs_of, shown_signature
-from dsnet_plugin.wrapping.placing import bare, place
+from dsnet_plugin.wrapping.placing import bare
 from dsnet_plugin.wrapping.replace import put
 from dsnet_plugin.wrapping.status import Status
 
-log = logging.getLogger("dsnet_plugin")
 _confirming = threading.Lock()
 
 
 class WrappedModel(nn.Module):
-    """A model whose classifier is a :class:`DisentangleHead`; :func:`wrap` makes it.
+    """A model whose classifier is a :class:`DisentangleHead`; :func:`~dsnet_plugin.two_lines.wrap` makes it.
 
     Without ``labels`` it returns what the model returned. Attributes that it lacks are the model's.
     """
@@ -51,7 +43,7 @@ class WrappedModel(nn.Module):
         self._replaced = (dict(replaced),)
         self._said = declare_classes(bare(model), location.names, location.num_classes, slot.head.num_classes)
         self._inputs = inputs_of(bare(model))
-        self._unconfirmed = (location,) if location.told_by == BY_TREE else ()
+        self._unconfirmed = location.told_by == BY_TREE
         self.training = model.training
         self.base_digests = digests_without(self, slot)  # tells at saving which parameters the base does not have
 
@@ -59,6 +51,11 @@ class WrappedModel(nn.Module):
     def head(self) -> DisentangleHead:
         """The head in the classifier's place."""
         return self._slot[0].head
+
+    @property
+    def tail(self) -> str:
+        """What stands behind the head since it stood at the end of the replaced block, such as a log-softmax; else empty."""
+        return ", ".join(type(layer).__name__ for layer in self._slot[0].tail)
 
     def __getattr__(self, name: str) -> Any:
         """The model's attribute where there is none of this name here."""
@@ -114,7 +111,8 @@ class WrappedModel(nn.Module):
             WrapError: neutral inputs given twice, or without labels in training, or a model that does not call its
                 classifier.
         """
-        columns = {name[len("neutral_") :]: kwargs.pop(name) for name in list(kwargs) if name.startswith("neutral_")}
+        names = [name for name in kwargs if name.startswith("neutral_") and name not in self._inputs.names]
+        columns = {name.removeprefix("neutral_"): kwargs.pop(name) for name in names}
         args, labels = self._inputs.take_labels(args, labels)
         asked = labels is not None or return_objective
         ways = (neutral is not None) + (neutral_features is not None) + bool(columns) + (enrolled is not None)
@@ -168,6 +166,10 @@ class WrappedModel(nn.Module):
         if self._unconfirmed:
             _confirm(self, args, kwargs)
 
+    def confirm(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Raises :class:`HeadNotFoundError` unless the model, run on these inputs, returns what the head in the place gives."""
+        confirm(self.model, self.location, self._slot[0], self._replaced[0][self.location.name], args, kwargs)
+
     def enrol(self, inputs: Any, choose: int | None = None, neutral_class: int | None = None) -> Speaker:
         """Enrols the speaker of some inputs, as ``neutral=`` takes them; see :func:`dsnet_plugin.enrolment.enrol`."""
         return enrol(self, lambda: self._ask(Features(), *self._inputs.call(inputs))[1], choose, neutral_class)
@@ -189,7 +191,8 @@ class WrappedModel(nn.Module):
         stripped = StrippedHead(slot, None if self.head.config.reference == "none" else known_digest(self))
         record_head(self.model, name, self.head, stripped, self._replaced[0][name])
         put(self.model, slot, stripped)
-        return self.model.eval()
+        self.model.eval()  # which gives nothing back where the model's own train() gives nothing back
+        return self.model
 
     def unwrap(self) -> nn.Module:
         """Gives the model back with its old classifier and all else as trained; the wrapper is useless afterwards."""
@@ -218,78 +221,6 @@ class WrappedModel(nn.Module):
         save_pretrained(self, folder)
 
 
-def wrap(
-    model: nn.Module,
-    num_classes: int | None = None,
-    head: str | None = None,
-    example: Any = None,
-    config: DisentangleConfig | None = None,
-    criterion: Criterion | None = None,
-) -> WrappedModel:
-    """Turns the classifier of a model into a :class:`DisentangleHead`, in place.
-
-    Args:
-        model: a timm model, one of transformers' classification classes, or any module.
-        num_classes: the number of emotions; None keeps the number that the classifier has.
-        head: the classifier's dotted name; needed only where :func:`wrap` cannot find the classifier.
-        example: one input (a tensor, a tuple of positional arguments, or a dict of keyword arguments) for a dry run that
-            finds the classifier. Without one, where nothing else identifies the classifier, ``num_classes`` picks it
-            from the module tree; a log line names it, and the first forward pass confirms it or raises
-            :class:`HeadNotFoundError`.
-        config: loss variants, weights and widths; None is ``DisentangleConfig()``.
-        criterion: the task's loss, see :class:`DisentangleHead`; None is cross-entropy, or what a transformers model's
-            ``config.problem_type`` says.
-
-    Returns:
-        The wrapped model. Its new modules have the device, dtype and mode of the classifier.
-
-    Raises:
-        HeadNotFoundError: the classifier cannot be identified; the message names the candidates, and the model is
-            unchanged.
-        WrapError: the model is wrapped already, has no forward, or keeps a part of the classifier in a second place.
-        ConfigError: features so wide that the head would not fit, see ``narrow_to`` in :class:`DisentangleConfig`.
-
-    Example:
-        >>> import torch
-        >>> model = nn.Sequential(nn.Linear(20, 16), nn.ReLU(), nn.Linear(16, 4))
-        >>> model = wrap(model, example=torch.zeros(2, 20))
-        >>> x, y, x_neutral = torch.randn(8, 20), torch.randint(4, (8,)), torch.randn(8, 20)
-        >>> loss = model(x, labels=y, neutral=x_neutral).loss
-        >>> model.eval()(x).shape
-        torch.Size([8, 4])
-    """
-    if isinstance(model, WrappedModel) or any(isinstance(module, HeadSlot) for module in model.modules()):
-        raise WrapError("this model is wrapped already; unwrap() gives the original back")
-    inputs_of(model)
-    location = locate(model, head, example, num_classes)
-    widths = location.in_features, num_classes or location.num_classes
-    wrapped = attach(model, DisentangleHead(*widths, config, criterion or criterion_of(model)), location)
-    if location.told_by == BY_TREE:
-        log.warning("%s", str(wrapped.status()).partition("\n")[0])
-    return wrapped
-
-
-def attach(model: nn.Module, head: DisentangleHead, location: Location | str) -> WrappedModel:
-    """Puts a given head in a classifier's place; :func:`wrap` also finds the place and makes the head.
-
-    Args:
-        model: gets the head, in place.
-        head: as wide as the features at that place.
-        location: what :func:`locate` found, or a dotted name.
-
-    Raises:
-        HeadNotFoundError: no such name.
-        ShapeError: the head has another width than the features.
-
-    Example:
-        >>> attach(nn.Sequential(nn.Linear(16, 4)), DisentangleHead(16, num_classes=4), "0").status().head
-        '0'
-    """
-    location, kind = locate(model, head=location) if isinstance(location, str) else location, _class_for(model)
-    model, slot, replaced = place(model, head, location)
-    return kind(model, slot, location, replaced)
-
-
 @_disable_dynamo
 def _confirm(wrapped: WrappedModel, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     if getattr(wrapped, "_is_replica", False):
@@ -298,17 +229,17 @@ def _confirm(wrapped: WrappedModel, args: tuple[Any, ...], kwargs: dict[str, Any
             "DataParallel can do: run the model once before, or give wrap() an example= or head="
         )
     with _confirming:  # other threads wait here
-        for location in wrapped._unconfirmed:
-            confirm(wrapped.model, location, wrapped._slot[0], wrapped._replaced[0][location.name], args, kwargs)
-        wrapped._unconfirmed = ()
+        if wrapped._unconfirmed:
+            wrapped.confirm(args, kwargs)
+        wrapped._unconfirmed = False
 
 
 def _blank(model: nn.Module) -> WrappedModel:
     """An empty wrapped model, for pickle to fill."""
-    return (kind := _class_for(bare(model))).__new__(kind)
+    return (kind := class_for(bare(model))).__new__(kind)
 
 
-def _class_for(model: nn.Module) -> type[WrappedModel]:
+def class_for(model: nn.Module) -> type[WrappedModel]:
     """A class whose ``forward`` shows the model's parameters and the new ones: a Trainer keeps the columns it finds."""
 
     def forward(self: WrappedModel, *args: Any, **kwargs: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import typer
@@ -32,7 +33,9 @@ def compute_and_tell(
     outcome = run_suite(grids, out, jobs, executor, time_budget, device, skip_problems, say=typer.echo)
     if outcome.records:
         summarise(out, outcome.records, typer.echo)
-        typer.echo(f"dsnet report {out} makes tables, figures and a page of it")
+        typer.echo(f"dsnet report {quote(str(out))} makes tables, figures and a page of it")
+        trained = out / outcome.records[-1].folder
+        typer.echo(f"dsnet predict {quote(str(trained))} FILE.wav hears a recording with one of the trained models")
     if outcome.failed:
         folder, reason = next(iter(outcome.failed.items()))
         raise RunError(f"{len(outcome.failed)} cells failed, such as {folder}: {reason}")

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +14,8 @@ from benchmarks.output.table import Table
 from dsnet_plugin import DSNetError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from benchmarks.deploy.recogniser import Recogniser
     from benchmarks.deploy.timeline import Answer
 
@@ -56,6 +57,8 @@ def predict(
     """
     if sum([bool(neutral), speaker is not None, same_speaker]) > 1:
         raise RunError("expected one of --neutral, --speaker and --same-speaker")
+    from tqdm import tqdm
+
     from benchmarks.data.audio import audio_blocks  # torch
     from benchmarks.deploy.recogniser import Recogniser
     from benchmarks.deploy.timeline import listen
@@ -67,7 +70,14 @@ def predict(
     broken = []
     for file in dict.fromkeys(files):
         try:
-            answers[file] = listen(audio_blocks(file), partial(recogniser.probabilities, **beside), window, hop)
+            # A bar for who waits at a terminal: a minute of speech may take several seconds.
+            with tqdm(desc=printable(file), unit="window", delay=1, leave=False, disable=None) as bar:
+
+                def hear(waveform: "Tensor", bar: Any = bar) -> dict[str, float]:
+                    bar.update()
+                    return recogniser.probabilities(waveform, **beside)
+
+                answers[file] = listen(audio_blocks(file), hear, window, hop)
             _remark(file, answers[file])
         except DSNetError as error:
             broken.append(str(error))

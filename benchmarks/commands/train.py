@@ -9,14 +9,14 @@ from benchmarks.commands.choices import Backbone, Device, EncoderOptions, Jobs, 
 from benchmarks.commands.corpus_options import CorpusRoot, Correlation, LabelWords, corpus_spec
 from benchmarks.commands.grid_run import compute_and_tell
 from benchmarks.data import check_protocol
-from benchmarks.methods import METHOD_NAMES, check_method
+from benchmarks.methods import METHOD_NAMES, VARIANTS, check_method
 
 
 def train(
     corpus: Annotated[str, typer.Option(help="One of the names that 'dsnet corpora' lists.")] = "synthetic",
     root: CorpusRoot = None,
     method: Annotated[
-        str, typer.Option(help=f"One of {', '.join(METHOD_NAMES)}; several, with commas, are compared.")
+        str, typer.Option(help=f"One of {', '.join([*METHOD_NAMES, *VARIANTS])}; several, with commas, are compared.")
     ] = "dsnet",
     backbone: Backbone = "cnn",
     encoder_option: EncoderOptions = None,

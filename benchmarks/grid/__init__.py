@@ -9,7 +9,6 @@ from dsnet_plugin.late import late_names
 
 if TYPE_CHECKING:
     from benchmarks.grid.record import (
-        LINES_NAME,
         SPACES_NAME,
         SPEED_NAME,
         TRAINING_SPACES_NAME,
@@ -18,11 +17,10 @@ if TYPE_CHECKING:
         read_record,
     )
 else:
-    _FILES = ["LINES_NAME", "SPACES_NAME", "SPEED_NAME", "TRAINING_SPACES_NAME"]
+    _FILES = ["SPACES_NAME", "SPEED_NAME", "TRAINING_SPACES_NAME"]
     __getattr__ = late_names(__name__, {"record": [*_FILES, "CellRecord", "CorpusTest", "read_record"]})
 
 __all__ = [
-    "LINES_NAME",
     "SPACES_NAME",
     "SPEED_NAME",
     "TRAINING_SPACES_NAME",

@@ -30,9 +30,6 @@ PREDICTIONS_NAME = "predictions.json"
 SPACES_NAME = "spaces.safetensors"
 TRAINING_SPACES_NAME = "training_spaces.safetensors"
 
-LINES_NAME = "cells.jsonl"
-"""A run's finished cells, one JSON line each: what a report is made of."""
-
 SPEED_NAME = "speed.jsonl"
 """A run's measurements, one JSON line each, beside its cells."""
 

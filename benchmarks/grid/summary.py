@@ -61,11 +61,15 @@ def summarise(out: Path, records: Sequence[CellRecord], say: Callable[[str], Non
         {label: {**asdict(scores[label]), **(asdict(cost) if cost else {})} for label, cost in costs.items()},
     )
     say(terminal(comparison(scores, costs, {label: len(cells) for label, cells in by_label.items()})))
-    say("\nWA is accuracy over all utterances, F1 is macro; the interval is a bootstrap over utterances.")
+    say(
+        "\nWA is accuracy over all utterances, F1 is macro; ± is the deviation over folds. The interval is a bootstrap over utterances, "
+        "for these speakers alone: dsnet report has the wider one, over speakers, and the tests. One seed says nothing of what "
+        "another would give: the same command with --seed 1 adds it to the run."
+    )
     if inside := contents(by_label):
         say(
             f"\n{terminal(inside)}\n\nWhat linear probes read off each feature space: balanced accuracy in percent, the emotion of "
-            "speakers whom the model never saw, and which training speaker it is."
+            "speakers whom the model never saw (the probe knows other utterances of theirs), and which training speaker it is."
         )
     return scores
 
@@ -75,7 +79,7 @@ def scores_line(scores: Scores) -> str:
     held = _classes(scores)
     if len(held) == 1:
         return f"no UAR: all utterances tested are {held[0]}, whose recall is {scores.uar:.2f}; a UAR takes two classes or more"
-    spread = f" ± {scores.fold_std:.2f}" if not isnan(scores.fold_std) else " (one fold)"
+    spread = f" ± {scores.fold_std:.2f} over folds" if not isnan(scores.fold_std) else " (one fold)"
     return f"pooled UAR {_with_interval(scores)}, fold-mean UAR {scores.fold_uar:.2f}{spread}"
 
 

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 from benchmarks.cost.speed_record import SpeedRecord
 from benchmarks.data import EncoderSpec
 from benchmarks.errors import RunError
-from benchmarks.grid import LINES_NAME, SPEED_NAME, CellRecord, read_record
+from benchmarks.grid import SPEED_NAME, CellRecord, read_record
+from benchmarks.output.files import LINES_NAME
 from benchmarks.output.printable import printable, printable_json
 from benchmarks.output.typed_json import from_json, to_json
 from benchmarks.training import CorpusIdentity, TrainingSettings

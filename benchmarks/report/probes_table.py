@@ -53,8 +53,9 @@ def probes_table(name: str, title: str, rows: Rows) -> Table | None:
     ]
     header = ["corpus", "method", *(f"{question} in {space}" for question, space in asked), "HSIC of z_er and z_ei"]
     notes = [
-        "Balanced accuracy in percent of linear probes on held-out utterances: for the emotion those of speakers whom the "
-        "model never saw, for the speaker those of training speakers. Mean ± standard deviation over cells. HSIC is the "
+        "Balanced accuracy in percent of linear probes. The one for the emotion learns from some utterances of the validation and test "
+        "speakers, whom the model never saw, and is asked about others of the same speakers: it knows their voices, so its score "
+        "is no UAR. The one for the speaker does so among the training speakers. Mean ± standard deviation over cells. HSIC is the "
         "dependence of the two subspaces, from 0 to 1."
     ]
     failed = sum(cell.record.probes.error is not None for cells in rows.values() for cell in cells)

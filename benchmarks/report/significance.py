@@ -92,12 +92,12 @@ def statistics_table(
     ]
 
     def columns_to(other: str) -> list[str]:
-        return [f"to {other}", "could have seen", f"p to {other} (utterances)", f"p to {other} (speakers)"]
+        return [f"to {other}", "smallest detectable", f"p to {other} (utterances)", f"p to {other} (speakers)"]
 
     header = ["tested on", "method", *columns_to(first), *(["best other", *columns_to("best")] if second else [])]
     notes = [
-        "Differences in points of UAR, the smallest that speakers as different as these would have shown in four of five such studies, "
-        "and p values of two-sided paired permutation tests after Holm's adjustment over the methods of one corpus or pair. Over "
+        "Differences in points of UAR, the smallest that a study of so many speakers detects (power 80%, level 5%, by how much these "
+        "speakers differ), and p values of two-sided paired permutation tests after Holm's adjustment over the methods of one corpus or pair. Over "
         "utterances: for these speakers. Over speakers: for speakers in general."
     ]
     fewest = min((column.speakers for column in columns if column.entries), default=0)

@@ -11,7 +11,19 @@ from dsnet_plugin.wrapping.trace import ModuleCall, Trace, storage, trace
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
 NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
-ACTIVATIONS = {"softmax", "log_softmax", "sigmoid", "log_sigmoid", "tanh", "relu", "softplus", "elu", "gelu", "silu"}
+ACTIVATIONS = {
+    "softmax",
+    "log_softmax",
+    "sigmoid",
+    "log_sigmoid_forward",
+    "tanh",
+    "relu",
+    "softplus",
+    "elu",
+    "gelu",
+    "silu",
+}
+ACTIVATIONS |= {"exp", "log", "clamp", "clamp_min"}
 
 
 @dataclass(frozen=True)
@@ -25,6 +37,7 @@ class Block:
         keeps_axes: whether its output has as many axes as its input, instead of always two.
         pools: whether it turns feature maps of any size into one row of scores; where it does not, a map has one place.
         tail: modules without parameters behind its last layer, such as a softmax, that are to stand behind the head.
+        tail_axes: how many axes that layer's output has, (N, classes) or (N, classes, 1, ...).
     """
 
     in_features: int
@@ -33,6 +46,7 @@ class Block:
     keeps_axes: bool = False
     pools: bool = False
     tail: tuple[nn.Module, ...] = ()
+    tail_axes: int = 2
 
 
 def is_block(module: nn.Module) -> bool:
@@ -86,21 +100,26 @@ def examine(seen: Trace, call: ModuleCall) -> Block | str:
     if first is None:
         return "does not call a linear or convolution layer of its own"
     maps, width = not isinstance(first, nn.Linear), _width(first)
-    classes = scores.shape[1 if maps else -1] if scores.dim() > 1 else 0
-    wide = h.dim() > 1 and (h.shape[1] if maps else h.shape[1:].numel()) == width
-    if not wide or len(scores) != len(h) or scores.numel() != len(h) * classes:
-        return _not_rows(h, scores)
+    if problem := _not_rows(call.module, h, scores, first):
+        return problem
     foreign = any(key != storage(h) for key, _ in _before(seen, call, scores, h))
     tail = "computes with more than it is given" if foreign else _tail(seen, call)
     if isinstance(tail, str):
         return tail
-    return Block(
-        width, classes, maps, _keeps_axes(call.module, h, scores), maps and _pools(call.module, h, width), tail
-    )
+    pools, classes = maps and _pools(call.module, h, width), scores.shape[1 if maps else -1]
+    return Block(width, classes, maps, _keeps_axes(call.module, h, scores), pools, tail, _axes_of_last(seen, call))
+
+
+def _pointwise(module: nn.Module) -> bool:
+    """Whether a block treats each place of a map by itself until it pools: to it a map is much as its mean is."""
+    sizes = [size for _, layer in layers_of(module) for size in getattr(layer, "kernel_size", ())]
+    return all(size == 1 for size in sizes)
 
 
 def _pools(module: nn.Module, h: Tensor, width: int) -> bool:
     """Whether a block that takes feature maps gives one row of scores for a map of several places, too."""
+    if not _pointwise(module):
+        return False
     with untouched(module):
         try:
             scores: Tensor = module(h.new_zeros(2, width, *[4] * (h.dim() - 2)))
@@ -109,12 +128,27 @@ def _pools(module: nn.Module, h: Tensor, width: int) -> bool:
     return scores.dim() == 2 or scores.shape[2:].numel() == 1
 
 
-def _not_rows(h: Tensor, scores: Tensor) -> str:
-    frames = " for each frame" if scores.dim() > 2 else ""
-    return (
-        f"turns {tuple(h.shape)} into scores{frames} {tuple(scores.shape)}, expected one row an utterance, (N, D) into "
-        "(N, classes): pool over frames in front of it"
-    )
+def _axes_of_last(seen: Trace, call: ModuleCall) -> int:
+    """The axes of what the block's last layer gives, which the tail behind it is made for."""
+    layers = [c for c in [call, *seen.inside(call)] if isinstance(c.module, LAYERS)]
+    output = max(layers, key=lambda c: c.order).output
+    return output.dim() if isinstance(output, Tensor) else 2
+
+
+def _not_rows(module: nn.Module, h: Tensor, scores: Tensor, first: nn.Module) -> str | None:
+    """Why a block does not turn one row of features an utterance into one row of scores; None if it does."""
+    maps, width = not isinstance(first, nn.Linear), _width(first)
+    classes = scores.shape[1 if maps else -1] if scores.dim() > 1 else 0
+    wide = h.dim() > 1 and (h.shape[1] if maps else h.shape[1:].numel()) == width
+    if not wide or len(scores) != len(h) or scores.numel() != len(h) * classes:
+        frames = " for each frame" if scores.dim() > 2 else ""
+        return (
+            f"turns {tuple(h.shape)} into scores{frames} {tuple(scores.shape)}, expected one row an utterance, (N, D) into "
+            "(N, classes): pool over frames in front of it"
+        )
+    if maps and h.numel() > len(h) * width and not _pointwise(module):
+        return f"looks at several places of a map {tuple(h.shape)} at once, where a head is given their mean"
+    return None
 
 
 def _width(layer: nn.Module) -> int:
@@ -168,11 +202,26 @@ def _tail(seen: Trace, call: ModuleCall) -> tuple[nn.Module, ...] | str:
         return (
             tuple(tail) if reached.shape == call.output.shape else "gives its scores in another shape than its layer's"
         )
-    name = last.name or "its last layer"
-    end = seen.operations[call.end - 1].removeprefix("aten::").strip("_")
-    if seen.depends_on_alone(call.output, call.end, last) or end in ACTIVATIONS:
-        return f"ends in a function of what {name} gives, which would be lost"
+    if seen.depends_on_alone(call.output, call.end, last) or _changed_by_hand(seen, call):
+        return f"ends in a function of what {last.name or 'its last layer'} gives, which would be lost"
     return ()
+
+
+def _changed_by_hand(seen: Trace, call: ModuleCall) -> bool:
+    """Whether a block, behind its last layers, computes an activation or scales by a tensor of its own."""
+    inside = [c for c in seen.inside(call) if any(True for _ in c.module.parameters())]
+    own = {storage(value) for value in (*call.module.parameters(), *call.module.buffers())}
+    todo, done = [(storage(call.output), call.end)], set()
+    while todo:
+        key, time = todo.pop()
+        for op in (op for op in seen.writes.get(key, ()) if call.start <= op < time and (key, op) not in done):
+            done.add((key, op))
+            if any(c.start <= op < c.end for c in inside):
+                continue  # a layer gave this
+            if seen.operations[op].removeprefix("aten::").strip("_") in ACTIVATIONS or own & {*seen.reads[op]}:
+                return True
+            todo.extend((read, op) for read in seen.reads[op])
+    return False
 
 
 def learns_last(seen: Trace, call: ModuleCall) -> bool:

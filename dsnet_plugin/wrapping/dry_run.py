@@ -10,6 +10,8 @@ from torch.nn.parameter import is_lazy
 from dsnet_plugin.errors import HeadNotFoundError
 from dsnet_plugin.modes import eval_mode
 
+LAZY = "has lazy layers without weights: run it once on an input, then wrap it"
+
 
 @contextmanager
 def untouched(model: nn.Module) -> Iterator[None]:
@@ -19,9 +21,7 @@ def untouched(model: nn.Module) -> Iterator[None]:
         HeadNotFoundError: the model has lazy layers that have not seen an input; running it would give them their weights.
     """
     if any(is_lazy(parameter) for parameter in model.parameters()):
-        raise HeadNotFoundError(
-            f"{type(model).__name__} has lazy layers without weights: run it once on an input, then wrap it"
-        )
+        raise HeadNotFoundError(f"{type(model).__name__} {LAZY}")
     buffers = [
         (module, name, buffer, buffer._version, buffer.clone())
         for module in model.modules()

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from dsnet_plugin.errors import ShapeError
+from dsnet_plugin.errors import ShapeError, WrapError
 from dsnet_plugin.head import DisentangleHead
 from dsnet_plugin.location import Location, block_at
 from dsnet_plugin.slot import HeadBehind, HeadSlot
@@ -27,6 +27,7 @@ def place(
     Raises:
         HeadNotFoundError: no such place in this model.
         ShapeError: the head has another width than the features.
+        WrapError: what stands in the place has a forward hook, which would be lost.
     """
     if head.in_features != location.in_features:
         raise ShapeError(
@@ -42,6 +43,11 @@ def place(
             f"{' and '.join(map(str, widths))}"
         )
     replaced = {name: model.get_submodule(name) for name in location.names}
+    if hooked := [name for name, module in replaced.items() if module._forward_hooks]:
+        raise WrapError(
+            f"{', '.join(hooked)} has a forward hook, which would be lost with it: take the hook away, and put it on the "
+            "wrapped model if it is still wanted"
+        )
     numbers = [p for module in (*replaced.values(), model) for p in module.parameters() if p.is_floating_point()]
     head = head.to(numbers[0].device, numbers[0].dtype) if numbers else head
     block = Block(head.in_features, head.num_classes, channels_first=True) if location.behind else blocks[0]

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from dsnet_plugin.errors import HeadNotFoundError
 from dsnet_plugin.wrapping.blocks import Block, examine, is_block, layers_of, learns_last, run_alone
-from dsnet_plugin.wrapping.trace import ModuleCall, Trace, tensors
+from dsnet_plugin.wrapping.trace import ModuleCall, Trace, tensors, weights_of
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class _Output:
     refused: dict[str, str]
 
     def chosen(self, seen: Trace) -> tuple[ModuleCall, Block]:
-        """The outermost block that leaves the model something that learns in front of it."""
-        learned = [place for place in self.places if seen.has_parameters(place[0].args[0], place[0].start)]
-        return (learned or self.places)[0]
+        """The outermost block that leaves the model an encoder in front of it; without one, the innermost."""
+        encoded = [place for place in self.places if seen.is_encoded(place[0].args[0], place[0].start)]
+        return (encoded or self.places[-1:])[0]
 
 
 def in_trace(seen: Trace, num_classes: int | None, standing: tuple[nn.Module, Block] | None = None) -> Place:
@@ -149,14 +149,14 @@ def in_tree(model: nn.Module, num_classes: int) -> Place:
 
 
 def nested(model: nn.Module, layer: str) -> list[tuple[str, Block]]:
-    """The blocks that end in a layer, the outermost first and the layer itself last; no block that holds all parameters."""
+    """The blocks that end in a layer, the outermost first and the layer itself last; no block that holds all weights."""
     parts = layer.split(".")
     names = [".".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
-    everything = {id(parameter) for parameter in model.parameters()}
+    everything = {id(weight) for weight in weights_of(model)}
     places: list[tuple[str, Block]] = []
     for name in names:
         module = model.get_submodule(name)
-        whole = everything <= {id(parameter) for parameter in module.parameters()}
+        whole = everything <= {id(weight) for weight in weights_of(module)}
         if is_block(module) and (name == layer or not whole) and isinstance(block := run_alone(module), Block):
             last = layers_of(module)[-1][1]
             places += [(name, block)] if last is model.get_submodule(layer) else []

@@ -46,6 +46,7 @@ class Trace:
     writes: dict[int, list[int]] = field(default_factory=dict)
     inputs: set[int] = field(default_factory=set)
     parameters: set[int] = field(default_factory=set)
+    weights: set[int] = field(default_factory=set)
     buffers: set[int] = field(default_factory=set)
     output: Any = None
     kept: list[Tensor] = field(default_factory=list)
@@ -89,9 +90,9 @@ class Trace:
                 reached = True
         return reached
 
-    def has_parameters(self, tensor: Tensor, at: int) -> bool:
-        """Whether a parameter of the model took part in computing a tensor."""
-        return any(op is None and key in self.parameters for key, op in self.origins(tensor, at))
+    def is_encoded(self, tensor: Tensor, at: int) -> bool:
+        """Whether a layer of the model computed a tensor, and not a normalisation, a scale or an embedding alone."""
+        return any(op is None and key in self.weights for key, op in self.origins(tensor, at))
 
     def inside(self, call: ModuleCall) -> list[ModuleCall]:
         """The calls made inside a call, in their order."""
@@ -132,6 +133,7 @@ def trace(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) ->
     seen = Trace(model)
     seen.inputs = {storage(value) for value in tensors((args, dict(kwargs)))}
     seen.parameters = {storage(value) for value in model.parameters()}
+    seen.weights = {storage(value) for value in weights_of(model)}
     seen.buffers = {storage(value) for value in model.buffers()}
     handles: list[Any] = []
     opened: list[ModuleCall] = []
@@ -161,6 +163,13 @@ def trace(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) ->
         for handle in handles:
             handle.remove()
     return seen
+
+
+def weights_of(model: nn.Module) -> Iterator[Tensor]:
+    """The matrices and kernels of a model, of which an encoder has some: no scale, bias, statistic or embedding."""
+    for module in model.modules():
+        if not isinstance(module, nn.Embedding | nn.EmbeddingBag):
+            yield from (value for value in module.parameters(recurse=False) if value.dim() > 1)
 
 
 def storage(tensor: Tensor) -> int:

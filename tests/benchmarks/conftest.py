@@ -8,6 +8,7 @@ from benchmarks.corpora import load_corpus
 from benchmarks.corpora.synthetic import SyntheticSettings, generate
 from benchmarks.data.features import extract
 from benchmarks.data.speech_data import SpeechData
+from tests.benchmarks.methods.paired_batches import NarrowCNN
 
 FRAMES = 32
 
@@ -30,6 +31,14 @@ def small_data(small_corpus):
     features, problems = extract(small_corpus.utterances, FRAMES)
     assert not problems
     return SpeechData(small_corpus.utterances, features, FRAMES, torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def narrow_cnn():
+    """The paper's encoder with few channels, in this process and for one module: where the encoder is not what is tested."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("backbones.cnn.CNNEncoder", NarrowCNN)
+        yield
 
 
 @pytest.fixture

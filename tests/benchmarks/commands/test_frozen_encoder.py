@@ -76,7 +76,7 @@ def test_a_checkpoint_holds_what_was_trained_and_predicts_what_the_run_did(dsnet
         assert list(first["probabilities"].values()) == pytest.approx(chosen["probabilities"], abs=1e-4)
 
 
-@pytest.mark.parametrize("form", ["torchscript", "pt2", "onnx"])
+@pytest.mark.parametrize("form", ["torchscript", "onnx"])  # pt2: tests/benchmarks/deploy/test_export_reference.py
 def test_the_whole_is_exported_from_waveform_to_logits(dsnet, small_root, trained, tmp_path, form):
     (fold,) = trained[0].glob("synthetic/*/dsnet/seed-0/fold-00")
     if form == "onnx":

@@ -32,7 +32,7 @@ CASES = [*((name, {}) for name in (*METHODS, *VARIANTS)), ("dsnet", {"strategy":
 def small_cells():
     """A narrow encoder, and no look into the feature spaces: of who sees what neither changes anything, and both take time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("backbones.CNNEncoder", NarrowCNN)
+        patch.setattr("backbones.cnn.CNNEncoder", NarrowCNN)
         patch.setattr("benchmarks.grid.cell._look_inside", lambda *_: Probes({}, None, "left out"))
         yield
 

@@ -12,6 +12,8 @@ from dsnet_plugin import CheckpointError
 from tests.benchmarks.grid.small_grid import write_spec
 from tests.benchmarks.report.records import read_speed
 
+pytestmark = pytest.mark.usefixtures("narrow_cnn")
+
 ENCODERS = ["cnn", "timm/mobilenetv3_small_050"]
 
 

@@ -19,6 +19,8 @@ from tests.benchmarks.conftest import FRAMES
 from tests.benchmarks.in_memory import context_of, planned
 from tests.benchmarks.report.records import Corpus, cell, speed, write_run, write_spaces
 
+pytestmark = pytest.mark.usefixtures("narrow_cnn")
+
 ALPHA, BETA = Corpus("alpha"), Corpus("beta", speakers=3)
 ABLATIONS = ("dsnet-no-calibration", "dsnet-no-orthogonality", "dsnet-no-reconstruction")
 

@@ -15,6 +15,8 @@ from benchmarks.training.device import make_accelerator
 from tests.benchmarks.conftest import FRAMES
 from tests.benchmarks.training.test_fit import train
 
+pytestmark = pytest.mark.usefixtures("narrow_cnn")
+
 SETTINGS = TrainingSettings(epochs=1, max_frames=FRAMES, batch_size=8)
 
 

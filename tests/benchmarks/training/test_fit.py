@@ -18,6 +18,8 @@ from dsnet_plugin import NeutralReferenceError
 from tests.benchmarks.conftest import FRAMES
 from tests.benchmarks.in_memory import context_of, planned
 
+pytestmark = pytest.mark.usefixtures("narrow_cnn")
+
 SETTINGS = TrainingSettings(epochs=3, max_frames=FRAMES, batch_size=8, patience=1)
 
 

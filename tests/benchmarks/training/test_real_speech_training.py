@@ -6,6 +6,8 @@ import pytest
 
 from tests.benchmarks.corpora.trees import data_folder
 
+pytestmark = pytest.mark.usefixtures("narrow_cnn")
+
 
 @pytest.mark.parametrize(
     ("name", "found", "speakers"),
