@@ -8,16 +8,15 @@ import logging
 from typing import Any
 
 from torch import nn
-from torch.nn.parameter import is_lazy
 
 from dsnet_plugin.config import DisentangleConfig
-from dsnet_plugin.errors import ConfigError, HeadNotFoundError, WrapError
+from dsnet_plugin.errors import ConfigError, WrapError
 from dsnet_plugin.head import DisentangleHead
 from dsnet_plugin.location import BY_EXAMPLE, BY_TREE, Location, locate
 from dsnet_plugin.slot import HeadSlot
 from dsnet_plugin.task import Criterion, criterion_of
 from dsnet_plugin.wrapped_model import WrappedModel, class_for
-from dsnet_plugin.wrapping.dry_run import LAZY
+from dsnet_plugin.wrapping.dry_run import check_weights
 from dsnet_plugin.wrapping.inputs import inputs_of
 from dsnet_plugin.wrapping.placing import place
 
@@ -68,8 +67,7 @@ def wrap(
         raise WrapError("this model is wrapped already; unwrap() gives the original back")
     if num_classes is not None and (not isinstance(num_classes, int) or num_classes < 1):
         raise ConfigError(f"num_classes={num_classes!r}: expected a whole number of classes, at least 1, or None")
-    if any(is_lazy(parameter) for parameter in model.parameters()):
-        raise HeadNotFoundError(f"{type(model).__name__} {LAZY}")
+    check_weights(model)
     inputs = inputs_of(model)
     location = locate(model, head, example, num_classes)
     width, classes = location.in_features, location.num_classes if num_classes is None else num_classes

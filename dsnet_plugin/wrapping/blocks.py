@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from dsnet_plugin.wrapping.dry_run import untouched
-from dsnet_plugin.wrapping.trace import ModuleCall, Trace, storage, trace
+from dsnet_plugin.wrapping.trace import ModuleCall, Trace, storage, tensors, trace
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
 NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
@@ -165,6 +165,8 @@ def _keeps_axes(module: nn.Module, h: Tensor, scores: Tensor) -> bool:
 def _before(seen: Trace, call: ModuleCall, scores: Tensor, h: Tensor) -> Iterator[tuple[int, int | None]]:
     """The storages that the block's scores come from besides its input: the model's other tensors, or older ones."""
     weights = {storage(value) for value in (*call.module.parameters(), *call.module.buffers())}
+    # Old weight and spectral norms compute the weight before the call, and keep it as a plain attribute.
+    weights |= {storage(value) for part in call.module.modules() for value in tensors([*vars(part).values()])}
     todo, done = [(storage(scores), call.end)], set()
     while todo:
         key, time = todo.pop()
@@ -226,7 +228,12 @@ def _changed_by_hand(seen: Trace, call: ModuleCall) -> bool:
 
 def learns_last(seen: Trace, call: ModuleCall) -> bool:
     """Whether the last module with parameters in a call is a layer; a normalisation there gives features, not scores."""
-    calls = [c for c in [call, *seen.inside(call)] if any(True for _ in _learners(c.module))]
+    inside = [call, *seen.inside(call)]
+    layers = [c for c in inside if isinstance(c.module, LAYERS)]
+    # What runs inside a layer, such as a parametrisation of its weight, is part of it.
+    calls = [
+        c for c in inside if any(True for _ in _learners(c.module)) and not any(layer.holds(c) for layer in layers)
+    ]
     whole = [c for c in calls if isinstance(c.module, LAYERS) or not any(c.holds(other) for other in calls)]
     return bool(whole) and isinstance(max(whole, key=lambda c: c.order).module, LAYERS)
 

@@ -10,7 +10,17 @@ from torch.nn.parameter import is_lazy
 from dsnet_plugin.errors import HeadNotFoundError
 from dsnet_plugin.modes import eval_mode
 
-LAZY = "has lazy layers without weights: run it once on an input, then wrap it"
+
+def check_weights(model: nn.Module) -> None:
+    """Refuses lazy layers that have not seen an input: running them would give them their weights.
+
+    Raises:
+        HeadNotFoundError: says what to do.
+    """
+    if any(is_lazy(parameter) for parameter in model.parameters()):
+        raise HeadNotFoundError(
+            f"{type(model).__name__} has lazy layers without weights: run it once on an input, then wrap it"
+        )
 
 
 @contextmanager
@@ -18,10 +28,9 @@ def untouched(model: nn.Module) -> Iterator[None]:
     """Eval mode without gradients inside; afterwards the modes, the buffers and the random state are as they were.
 
     Raises:
-        HeadNotFoundError: the model has lazy layers that have not seen an input; running it would give them their weights.
+        HeadNotFoundError: see :func:`check_weights`.
     """
-    if any(is_lazy(parameter) for parameter in model.parameters()):
-        raise HeadNotFoundError(f"{type(model).__name__} {LAZY}")
+    check_weights(model)
     buffers = [
         (module, name, buffer, buffer._version, buffer.clone())
         for module in model.modules()

@@ -97,6 +97,8 @@ def parameters_of(model: nn.Module) -> list[Parameter]:
     Raises:
         WrapError: the model has no forward of its own.
     """
+    if hasattr(model, "_orig_mod"):
+        raise WrapError("this model is compiled already: wrap it first, and give torch.compile what wrap() gave")
     if getattr(type(model), "forward", None) is nn.Module.forward:
         raise WrapError(
             f"{type(model).__name__} has no forward, in which the head is asked: wrap a module whose forward takes the inputs, "

@@ -259,3 +259,27 @@ def test_layers_without_weights_are_refused_whatever_the_hint(hint):
 def test_a_number_of_classes_that_is_none_is_refused(number):
     with pytest.raises(ConfigError, match="expected a whole number of classes, at least 1, or None"):
         wrap(mlp(), num_classes=number, example=X)
+
+
+@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize(
+    "norm",
+    [
+        nn.utils.weight_norm,
+        nn.utils.spectral_norm,
+        nn.utils.parametrizations.weight_norm,
+        nn.utils.parametrizations.spectral_norm,
+        nn.utils.parametrizations.orthogonal,
+    ],
+    ids=["old weight norm", "old spectral norm", "weight norm", "spectral norm", "orthogonal"],
+)
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_a_classifier_whose_weight_is_computed_is_replaced_whole(norm, how):
+    model = wrapped(Model(nn.Linear(40, 16), norm(nn.Linear(16, 4))), X, how)
+    assert (model.location.name, model.head.in_features) == ("head", 16)
+    assert not [name for name, _ in model.named_parameters() if "weight_g" in name or "parametrizations" in name]
+
+
+def test_a_compiled_model_is_to_be_wrapped_first():
+    with pytest.raises(WrapError, match="compiled already: wrap it first"):
+        wrap(torch.compile(mlp(), backend="eager"), num_classes=4)
