@@ -111,13 +111,13 @@ def training(root, out):
     """The arguments of ``dsnet`` for one training."""
     return [
         *("train", "--corpus", "synthetic", "--root", str(root), "--method", "dsnet", "--folds", "1", "--epochs", "4"),
-        *("--max-frames", "48", "--batch-size", "8", "--device", "cpu", "--out", str(out)),
+        *("--max-frames", "48", "--device", "cpu", "--out", str(out)),
     ]
 
 
 def test_a_training_killed_twice_ends_with_the_numbers_of_an_undisturbed_one(dsnet, tmp_path):
-    root = tmp_path / "corpus"  # one training speaker of 39 utterances: five batches an epoch
-    generate(root, SyntheticSettings(speakers=3, utterances=40, correlation=0.0, seconds=0.5))
+    root = tmp_path / "corpus"  # one training speaker of 99 utterances: four batches an epoch
+    generate(root, SyntheticSettings(speakers=3, utterances=100, correlation=0.0, seconds=0.5))
     assert dsnet(*training(root, tmp_path / "whole"))[0] == 0
     state = tmp_path / "killed/synthetic/cnn/dsnet/seed-0/fold-01/state.safetensors"
     seen = None
