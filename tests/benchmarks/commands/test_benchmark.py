@@ -38,7 +38,7 @@ def asked(monkeypatch):
     return calls
 
 
-def test_it_says_what_it_does_and_the_same_command_finds_it_done(dsnet, written, tmp_path):
+def test_it_says_what_it_does_and_the_same_command_finds_it_done(dsnet, written, small_root, tmp_path):
     command = ("benchmark", written(), "--out", tmp_path / "out", "--device", "cpu")
     status, out, errors = dsnet(*command)
     assert (status, errors) == (0, [])
@@ -51,7 +51,11 @@ def test_it_says_what_it_does_and_the_same_command_finds_it_done(dsnet, written,
         "small/cnn/baseline/seed-0/fold-00: test spk00, validation spk01, 24 training utterances"
     )
     assert lines[3] == f"1 of 1 cells in {tmp_path / 'out' / 'cells.jsonl'}"
-    assert lines[-1] == f"dsnet report {tmp_path / 'out'} makes tables, figures and a page of it"
+    assert lines[-2] == f"dsnet report {tmp_path / 'out'} makes tables, figures and a page of it"
+    fold = tmp_path / "out/small/cnn/baseline/seed-0/fold-00"
+    assert lines[-1] == f"dsnet predict {fold} FILE.wav hears a recording with one of the trained models"
+    recording = next(small_root.rglob("*.wav"))
+    assert dsnet("predict", fold, recording)[0] == 0
     assert "| true angry " in out
     assert "baseline: pooled UAR" in out
     assert "1 cells: 1 finished, 0 to compute" in dsnet(*command)[1]

@@ -122,6 +122,18 @@ def test_a_missing_checkpoint_is_refused(tmp_path):
         load_model(tmp_path)
 
 
+def test_a_path_into_a_run_that_has_no_such_model_names_some_that_it_has(tmp_path):
+    run = tmp_path / "run"
+    for fold in ("fold-00", "fold-01"):
+        (run / "small/cnn/dsnet/seed-0" / fold).mkdir(parents=True)
+        (run / "small/cnn/dsnet/seed-0" / fold / "best.safetensors").touch()
+    (run / "cells.jsonl").touch()
+    with pytest.raises(CheckpointError) as error:
+        load_model(run / "small/timm/dsnet/seed-0/fold-00")
+    first, second = sorted(run.rglob("fold-*"))
+    assert str(error.value).endswith(f"fold-00; the same run has {first}, {second}")
+
+
 def test_a_write_that_fails_leaves_the_old_file_and_no_rest(tmp_path, monkeypatch):
     path = tmp_path / "best.safetensors"
     save_model(path, model(), RECORD)

@@ -13,7 +13,6 @@ pytestmark = pytest.mark.usefixtures("narrow_cnn")
     ("name", "found", "speakers"),
     [
         ("ravdess", "672 utterances (angry 192, happy 192, neutral 96, sad 192), 24 speakers", ("01", "02")),
-        ("nemo", "3,076 utterances", ("EB0", "IC0")),
     ],
 )
 def test_a_fold_of_a_real_corpus_trains_and_predicts(dsnet, tmp_path, name, found, speakers):

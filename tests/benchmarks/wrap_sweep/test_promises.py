@@ -20,7 +20,6 @@ TIMM = {
     "crossvit_tiny_240": (288, ("head.0", "head.1")),
     "coat_lite_tiny": (320, ("head",)),
     "convnext_atto": (320, ("head.fc",)),
-    "resnet50_clip": (2048, ("head.proj",)),
     "dla46_c": (256, ("fc",)),
 }
 
