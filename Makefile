@@ -15,7 +15,7 @@ $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
 	touch $@
 
 demo: install
-	$(BIN)/dsnet train --corpus synthetic --method baseline,dsnet --epochs 16 --max-frames 64 --jobs 2 --out runs/demo
+	$(BIN)/dsnet train --corpus synthetic --method baseline,dsnet --epochs 6 --max-frames 32 --jobs 2 --out runs/demo
 	$(BIN)/dsnet report runs/demo
 
 test: install

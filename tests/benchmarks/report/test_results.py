@@ -81,7 +81,7 @@ def test_the_readme_s_tables_are_those_of_the_committed_lines(source, frozen):
     assert len(names) == 4
 
 
-@pytest.mark.parametrize("run", ["enrolled/cells.jsonl", "scratch/cells.jsonl.gz"])
+@pytest.mark.parametrize("run", ["enrolled/cells.jsonl", "three-sentences/cells.jsonl.gz", "scratch/cells.jsonl.gz"])
 def test_the_documentation_s_tables_are_those_of_the_committed_lines(run):
     places = re.finditer(r"^\| method +\| SA", CHOOSING, re.MULTILINE)
     tables = [table_of(CHOOSING[place.start() :], "| method") for place in places]
