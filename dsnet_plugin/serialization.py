@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -292,7 +293,8 @@ def write_bytes(path: Path, content: bytes, durable: bool = True) -> None:
         durable: wait until it is on the disk; without, a power failure may cost it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    # Of this thread alone: two recordings of one content are written to one place of a cache at the same time.
+    beside = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
     try:
         with beside.open("wb") as stream:
             stream.write(content)

@@ -1,6 +1,7 @@
 """Saving and loading a head: all of it or nothing, and never pickle."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from dsnet_plugin import (
     load_pretrained,
     save_pretrained,
 )
-from dsnet_plugin.serialization import CONFIG_NAME, WEIGHTS_NAME, load_tensors
+from dsnet_plugin.serialization import CONFIG_NAME, WEIGHTS_NAME, load_tensors, write_bytes
 
 D, CLASSES = 8, 3
 
@@ -176,3 +177,10 @@ def test_a_save_that_fails_leaves_the_head_that_was_there(tmp_path, monkeypatch)
     monkeypatch.undo()
     assert torch.equal(load_pretrained(tmp_path).p_er.projection.weight, head.p_er.projection.weight)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["dsnet.safetensors", "dsnet_config.json"]
+
+
+def test_threads_that_write_one_file_at_once_all_succeed_and_leave_nothing_beside_it(tmp_path):
+    content = bytes(200_000)
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda _: write_bytes(tmp_path / "file", content, durable=False), range(2_000)))
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("file", content)]
