@@ -12,7 +12,7 @@ from torch import nn
 from dsnet_plugin.config import DisentangleConfig
 from dsnet_plugin.errors import ConfigError, WrapError
 from dsnet_plugin.head import DisentangleHead
-from dsnet_plugin.location import BY_EXAMPLE, BY_TREE, Location, locate
+from dsnet_plugin.location import BY_EXAMPLE, BY_TREE, Location, confirm, locate
 from dsnet_plugin.slot import HeadSlot
 from dsnet_plugin.task import Criterion, criterion_of
 from dsnet_plugin.wrapped_model import WrappedModel, class_for
@@ -74,11 +74,11 @@ def wrap(
     wrapped = attach(model, DisentangleHead(width, classes, config, criterion or criterion_of(model)), location)
     if location.told_by == BY_TREE:
         log.warning("%s", str(wrapped.status()).partition("\n")[0])
-    if criterion is not None and (tail := wrapped.tail):
+    if criterion is not None and (tail := ", ".join(type(layer).__name__ for layer in wrapped._slot[0].tail)):
         log.warning("the criterion is given the head's logits, in front of the %s that the model ends in", tail)
     if location.told_by == BY_EXAMPLE:  # the model may call its classifier from where no head was put
         try:
-            wrapped.confirm(*inputs.call(example))
+            confirm(wrapped.model, location, *wrapped._standing(), *inputs.call(example))
         except BaseException:
             wrapped.unwrap()
             raise

@@ -52,11 +52,6 @@ class WrappedModel(nn.Module):
         """The head in the classifier's place."""
         return self._slot[0].head
 
-    @property
-    def tail(self) -> str:
-        """What stands behind the head since it stood at the end of the replaced block, such as a log-softmax; else empty."""
-        return ", ".join(type(layer).__name__ for layer in self._slot[0].tail)
-
     def __getattr__(self, name: str) -> Any:
         """The model's attribute where there is none of this name here."""
         try:
@@ -166,9 +161,9 @@ class WrappedModel(nn.Module):
         if self._unconfirmed:
             _confirm(self, args, kwargs)
 
-    def confirm(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Raises :class:`HeadNotFoundError` unless the model, run on these inputs, returns what the head in the place gives."""
-        confirm(self.model, self.location, self._slot[0], self._replaced[0][self.location.name], args, kwargs)
+    def _standing(self) -> tuple[HeadSlot, nn.Module]:
+        """What stands in the classifier's place, and what stood there."""
+        return self._slot[0], self._replaced[0][self.location.name]
 
     def enrol(self, inputs: Any, choose: int | None = None, neutral_class: int | None = None) -> Speaker:
         """Enrols the speaker of some inputs, as ``neutral=`` takes them; see :func:`dsnet_plugin.enrolment.enrol`."""
@@ -230,7 +225,7 @@ def _confirm(wrapped: WrappedModel, args: tuple[Any, ...], kwargs: dict[str, Any
         )
     with _confirming:  # other threads wait here
         if wrapped._unconfirmed:
-            wrapped.confirm(args, kwargs)
+            confirm(wrapped.model, wrapped.location, *wrapped._standing(), args, kwargs)
         wrapped._unconfirmed = False
 
 

@@ -36,6 +36,7 @@ def dsnet(command, folder, home):
     process = context.Process(target=_run, args=(words, folder, home, *files))
     process.start()
     process.join(timeout=300)
+    process.kill()  # one that hangs ends with its test
     return Done(process.exitcode, *(file.read_text() for file in files))
 
 

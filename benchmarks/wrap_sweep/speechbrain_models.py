@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.wrap_sweep.subject import BATCH_SIZE, NUM_CLASSES, Library, Subject
+from benchmarks.wrap_sweep.transformers_models import transformers_subject
 
 MODELS = (
     "ECAPA_TDNN linear",
@@ -67,18 +68,9 @@ def speechbrain_subject(name: str) -> Subject:
 
     mel = torch.randn(BATCH_SIZE, 60, 40)
     if name == "wav2vec2 recipe":
-        import transformers
-
-        small: dict[str, Any] = {
-            "hidden_size": 32,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "intermediate_size": 48,
-        }
-        small |= {"conv_dim": (16, 16), "conv_kernel": (10, 8), "conv_stride": (5, 4), "layerdrop": 0.0}
-        small |= {"num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 2, "mask_time_prob": 0.0}
-        encoder = transformers.Wav2Vec2Model(transformers.Wav2Vec2Config(**small))
-        return Subject("speechbrain", Recipe(encoder, 32), (torch.randn(BATCH_SIZE, 4000), torch.ones(BATCH_SIZE)), 32)
+        under: Any = transformers_subject("wav2vec2")
+        encoder, waves = under.model.wav2vec2, under.inputs["input_values"]
+        return Subject("speechbrain", Recipe(encoder, 32), (waves, torch.ones(BATCH_SIZE)), 32)
     if name == "CRDNN frames":
         frames = CRDNN(input_shape=mel.shape, cnn_channels=[8, 8], rnn_layers=1, rnn_neurons=16, dnn_neurons=24)
         return Subject("speechbrain", Joined(frames, Linear(n_neurons=NUM_CLASSES, input_size=24)), (mel,))

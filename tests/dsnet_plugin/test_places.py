@@ -283,3 +283,10 @@ def test_a_classifier_whose_weight_is_computed_is_replaced_whole(norm, how):
 def test_a_compiled_model_is_to_be_wrapped_first():
     with pytest.raises(WrapError, match="compiled already: wrap it first"):
         wrap(torch.compile(mlp(), backend="eager"), num_classes=4)
+
+
+def test_a_models_own_attributes_are_not_hidden_by_those_of_wrapping():
+    model = Model(nn.Linear(40, 16), nn.Linear(16, 4))
+    model.tail, model.confirm = "its own", "too"
+    wrapped_model = wrap(model, num_classes=4, example=X)
+    assert (wrapped_model.tail, wrapped_model.confirm) == ("its own", "too")
