@@ -30,6 +30,8 @@ class NeutralCollator:
 
     Args:
         extractor: the model's own (of a processor its ``feature_extractor``). It pads, and decides on ``attention_mask``.
+        one_a_row: gives each row its reference, equal or not, and no ``neutral_index``. ``torch.nn.DataParallel``, which a Trainer
+            uses where one process sees several GPUs, deals out rows and needs this.
 
     Shape:
         Of N rows with K distinct references, a dict of ``<main input>`` (N, T, ...), ``labels`` (N,) in int64 (or as the
@@ -57,8 +59,9 @@ class NeutralCollator:
         (torch.Size([3, 4]), torch.Size([2, 3]), tensor([0, 1, 0]))
     """
 
-    def __init__(self, extractor: FeatureExtractor) -> None:
+    def __init__(self, extractor: FeatureExtractor, one_a_row: bool = False) -> None:
         self.extractor = extractor
+        self.one_a_row = one_a_row
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         """Rows to one batch."""
@@ -77,10 +80,14 @@ class NeutralCollator:
         if not any(column in row for row in rows):
             return batch
         distinct, index = _distinct([row.get(column) for row in rows])
+        batch["neutral_mask"] = torch.tensor([i >= 0 for i in index])
+        places = [max(i, 0) for i in index]  # what is masked reads the first
+        if self.one_a_row:
+            distinct = [distinct[i] for i in places] if distinct else []
+        else:
+            batch["neutral_index"] = torch.tensor(places, dtype=torch.int64)
         if distinct:
             batch |= self._padded([rows[i] for i in distinct], "neutral_")
-        batch["neutral_index"] = torch.tensor([max(i, 0) for i in index], dtype=torch.int64)
-        batch["neutral_mask"] = torch.tensor([i >= 0 for i in index])
         return batch
 
     def _padded(self, rows: Sequence[Mapping[str, Any]], prefix: str) -> dict[str, Tensor]:

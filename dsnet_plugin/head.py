@@ -279,8 +279,10 @@ class DisentangleHead(nn.Module):
     def _neutral_rows(self, h: Tensor, neutral: Tensor | None, index: Tensor | None, mask: Tensor | None) -> Tensor:
         """The reference of each row, shape (N, D)."""
         rows = h.shape[0]
-        if mask is not None and mask.shape != (rows,):
-            raise ShapeError(f"neutral_mask has shape {tuple(mask.shape)}; expected one a row of h, ({rows},)")
+        if mask is not None and (not isinstance(mask, Tensor) or mask.shape != (rows,)):
+            raise ShapeError(
+                f"neutral_mask is {_kind(mask)}; expected a tensor with one a row of h, of shape ({rows},)"
+            )
         if neutral is None or not neutral.shape[0]:
             # Reading the mask stalls a GPU, but only in a batch without any reference.
             if mask is None or bool(mask.any()):
@@ -302,10 +304,12 @@ class DisentangleHead(nn.Module):
                     "neutral_index"
                 )
             return neutral
-        if index.dim() not in (1, 2) or index.shape[0] != rows or index.dtype != torch.int64 or not index.numel():
-            raise ShapeError(
-                f"neutral_index is {index.dtype} of shape {tuple(index.shape)}; expected torch.int64 of shape ({rows},) "
-                f"or ({rows}, k)"
-            )
+        fits = isinstance(index, Tensor) and index.dim() in (1, 2) and index.dtype == torch.int64
+        if not fits or index.shape[0] != rows or not index.numel():
+            raise ShapeError(f"neutral_index is {_kind(index)}; expected torch.int64 of shape ({rows},) or ({rows}, k)")
         check_range("neutral_index", index, len(neutral), "the rows of neutral")
         return neutral[index] if index.dim() == 1 else neutral[index].mean(1)
+
+
+def _kind(value: Any) -> str:
+    return f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"

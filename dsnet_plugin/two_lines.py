@@ -7,6 +7,7 @@ The head takes the classifier's place in the module tree and is no hook, so that
 import logging
 from typing import Any
 
+import torch
 from torch import nn
 
 from dsnet_plugin.config import DisentangleConfig
@@ -51,7 +52,8 @@ def wrap(
     Raises:
         HeadNotFoundError: the classifier cannot be identified; the message names the candidates, and the model is
             unchanged.
-        WrapError: the model is wrapped already, has no forward, or keeps a part of the classifier in a second place.
+        WrapError: the model is wrapped already, compiled by TorchScript, has no forward, or keeps a part of the classifier in a
+            second place.
         ConfigError: features so wide that the head would not fit, see ``narrow_to`` in :class:`DisentangleConfig`.
 
     Example:
@@ -67,6 +69,10 @@ def wrap(
         raise WrapError("this model is wrapped already; unwrap() gives the original back")
     if num_classes is not None and (not isinstance(num_classes, int) or num_classes < 1):
         raise ConfigError(f"num_classes={num_classes!r}: expected a whole number of classes, at least 1, or None")
+    if isinstance(model, torch.jit.ScriptModule):
+        raise WrapError(
+            f"{type(model).__name__}: a model that TorchScript compiled keeps the layers it has; wrap it before it is compiled"
+        )
     check_weights(model)
     inputs = inputs_of(model)
     location = locate(model, head, example, num_classes)

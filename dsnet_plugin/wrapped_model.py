@@ -128,8 +128,8 @@ class WrappedModel(nn.Module):
             return self.model(*args, **kwargs)
         if neutral_index is not None and getattr(self, "_is_replica", False):
             raise WrapError(
-                "DataParallel deals out the references apart from the neutral_index into them: use DistributedDataParallel "
-                "(torchrun), or give one reference a row of the batch"
+                "DataParallel deals out the references apart from the neutral_index into them: give one reference a row of the "
+                "batch, NeutralCollator(extractor, one_a_row=True), or use DistributedDataParallel (torchrun)"
             )
         args, kwargs = self._inputs.give_labels(args, kwargs, labels)
         self._confirm(args, kwargs)

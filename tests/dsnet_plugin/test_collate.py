@@ -4,8 +4,8 @@ import numpy
 import pytest
 import torch
 
-from dsnet_plugin import NeutralCollator, NeutralReferenceError, ShapeError
-from tests.dsnet_plugin.speech_rows import extractor, rows, wrapped
+from dsnet_plugin import DisentangleConfig, NeutralCollator, NeutralReferenceError, ShapeError, wrap
+from tests.dsnet_plugin.speech_rows import bare, extractor, rows, wrapped
 
 ANN, BOB = [0.1] * 300, [0.2] * 260
 
@@ -50,6 +50,38 @@ def test_a_batch_without_any_reference_trains_and_has_no_calibration():
     output = wrapped().train()(**batch)
     output.loss.backward()
     assert output.loss.isfinite()
+
+
+def test_one_reference_a_row_says_the_same_as_an_index_into_distinct_ones():
+    made = [*of(BOB, ANN, BOB), row(90)]
+    shared, dealt = NeutralCollator(extractor())(made), NeutralCollator(extractor(), one_a_row=True)(made)
+    assert "neutral_index" not in dealt
+    assert torch.equal(dealt["neutral_mask"], shared["neutral_mask"])
+    for name in ("neutral_input_values", "neutral_attention_mask"):
+        torch.testing.assert_close(dealt[name], shared[name][shared["neutral_index"]])
+    model = wrapped().eval()
+    torch.testing.assert_close(model(**dealt).loss, model(**shared).loss)
+
+    without = NeutralCollator(extractor(), one_a_row=True)(of(None, None))
+    assert "neutral_input_values" not in without
+    assert not without["neutral_mask"].any()
+
+
+@pytest.mark.parametrize("one_a_row", [False, True])
+def test_rows_without_labels_are_answered_knowing_their_reference(one_a_row):
+    model = wrap(bare(), config=DisentangleConfig(reference="difference")).eval()
+    made = [{key: value for key, value in r.items() if key != "labels"} for r in rows(4)]
+    batch = NeutralCollator(extractor(), one_a_row=one_a_row)(made)
+    with torch.no_grad():
+        answers = model(**batch).logits
+        for i, r in enumerate(made):
+            values, mask = batch["input_values"][i : i + 1], batch["attention_mask"][i : i + 1]
+            reference = r["neutral_input_values"]
+            given = {} if reference is None else {"neutral": torch.tensor([reference])}
+            alone = model(values, attention_mask=mask, **given).logits
+            torch.testing.assert_close(answers[i : i + 1], alone, rtol=1e-4, atol=1e-5)
+            plain = model(values, attention_mask=mask).logits
+            assert torch.equal(plain, alone) == (reference is None)
 
 
 def test_a_misspelt_column_is_told_in_training():

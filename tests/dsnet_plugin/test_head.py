@@ -314,7 +314,15 @@ H = features(N, D)
         ({"neutral": H[:2], "neutral_index": INDEX + 2}, r"neutral_index lie in .*; expected 0\.\.1"),
         ({"neutral": H[:2], "neutral_index": INDEX[:, None][:, :0]}, r"of shape \(6, 0\)"),
         ({"neutral": H[:2], "neutral_index": INDEX.bool()}, "neutral_index is torch.bool"),
-        ({"neutral_mask": MASK[:5]}, r"neutral_mask has shape \(5,\); expected one a row of h, \(6,\)"),
+        ({"neutral": H[:2], "neutral_index": INDEX.tolist()}, "neutral_index is a list; expected torch.int64 of shape"),
+        (
+            {"neutral_mask": MASK[:5]},
+            r"neutral_mask is torch.bool of shape \(5,\); expected a tensor with one a row of h",
+        ),
+        (
+            {"neutral_mask": MASK.tolist()},
+            r"neutral_mask is a list; expected a tensor with one a row of h, of shape \(6,\)",
+        ),
     ],
 )
 def test_shapes_and_labels_that_do_not_fit_are_named(arguments, message):

@@ -261,6 +261,20 @@ def test_a_model_without_a_forward_is_refused():
         refused(Modules(), WrapError, "Modules has no forward", **how)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("how", [{"num_classes": CLASSES}, {"example": speech()[:, 0]}, {"head": "1"}])
+def test_an_encoder_compiled_by_torchscript_learns_under_the_head(how):
+    encoder = torch.jit.script(nn.Sequential(nn.Linear(20, 16), nn.ReLU()))
+    model = wrap(nn.Sequential(encoder, nn.Linear(16, CLASSES)), **how)
+    x = speech()[:, 0]
+    model(x, labels=labels(len(x)), neutral=x).loss.backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    model.eval()
+    torch.testing.assert_close(model.strip()(x), model(x))
+    with pytest.raises(WrapError, match="a model that TorchScript compiled keeps the layers it has"):
+        wrap(torch.jit.script(nn.Sequential(nn.Linear(20, 16), nn.Linear(16, CLASSES))), **how)
+
+
 def test_a_model_that_computes_with_its_classifiers_weight_is_told_and_no_class_of_ours_is_named():
     class Cosine(nn.Module):
         def __init__(self):

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from dsnet_plugin import DisentangleConfig, DisentangleOutput, WrapError, wrap
+from tests.dsnet_plugin.data_parallel import replicas_of
 from tests.dsnet_plugin.model_kinds import BINS, CLASSES, FRAMES, Block, PaddedSpeech, speech
 
 STILL = DisentangleConfig(dropout=0.0)
@@ -23,23 +24,6 @@ def model():
 
 def batch(seed, rows=6):
     return {"features": speech(rows, seed), "labels": Y[:rows], "neutral": speech(rows, seed + 100)}
-
-
-def replicas_of(model, count):
-    """What ``torch.nn.parallel.replicate`` makes on several GPUs: shallow copies with modules and tensors of their own."""
-    made = []
-    for _ in range(count):
-        copies = {module: module._replicate_for_data_parallel() for module in model.modules()}
-        for module, twin in copies.items():
-            for name, child in module._modules.items():
-                twin._modules[name] = copies[child]
-                setattr(twin, name, copies[child])
-            for name, value in (*module._parameters.items(), *module._buffers.items()):
-                setattr(
-                    twin, name, None if value is None else value.clone()
-                )  # no parameters, and so the others' gradients
-        made.append(copies[model])
-    return made
 
 
 def test_two_threads_on_one_model_get_the_losses_of_their_own_batches(model):
