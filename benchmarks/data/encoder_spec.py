@@ -52,3 +52,6 @@ class FrontEnd:
 
     precision: str = "fp32"
     """The arithmetic of a frozen encoder; fp32 for the other kinds."""
+
+    onset: float | None = None
+    """Where an utterance begins, see :func:`benchmarks.data.features.from_onset`; None where its recording does."""

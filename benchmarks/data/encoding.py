@@ -11,7 +11,7 @@ from torch import Tensor
 from benchmarks.corpora import Utterance
 from benchmarks.data.encoder_spec import FrontEnd
 from benchmarks.data.feature_cache import feature_file, read_features, write_features
-from benchmarks.data.features import log_mel_of, waveform_of
+from benchmarks.data.features import log_mel_of, onset_key, waveform_of
 from benchmarks.data.front_end import frozen_encoder
 from benchmarks.data.parallel import on_all_cores
 from benchmarks.data.speech_data import collate
@@ -45,7 +45,7 @@ def encode(
     assert front_end.encoder is not None
     problems: dict[str, str] = {}
     features: list[Tensor | None] = [None] * len(utterances)
-    settings = f"{front_end.encoder.digest}/{front_end.max_frames}/{front_end.precision}"
+    settings = f"{front_end.encoder.digest}/{front_end.max_frames}/{front_end.precision}{onset_key(front_end.onset)}"
 
     def look(utterance: Utterance) -> Path | None:
         try:
@@ -87,7 +87,8 @@ def _encode(
         inputs = {}
         for i in batch:
             try:
-                inputs[i] = read(utterances[i].path, front_end.max_frames, utterances[i].start, utterances[i].end)
+                spoken = utterances[i]
+                inputs[i] = read(spoken.path, front_end.max_frames, spoken.start, spoken.end, front_end.onset)
             except AudioError as error:
                 problems[utterances[i].key] = str(error).removeprefix(f"{utterances[i].path}: ")
         if not inputs:

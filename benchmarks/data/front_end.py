@@ -38,6 +38,6 @@ def trainable_encoder(spec: EncoderSpec) -> Any:
     return create_encoder(spec.name, **spec.options)
 
 
-def frozen_front_end(spec: EncoderSpec, max_frames: int, precision: str) -> FrontEnd:
+def frozen_front_end(spec: EncoderSpec, max_frames: int, precision: str, onset: float | None = None) -> FrontEnd:
     """The front end that a frozen encoder is; its specification gets the digest."""
-    return FrontEnd("encoded", max_frames, replace(spec, digest=frozen_encoder(spec).digest), precision)
+    return FrontEnd("encoded", max_frames, replace(spec, digest=frozen_encoder(spec).digest), precision, onset)

@@ -169,6 +169,8 @@ def _metadata(record: ModelRecord, method: Method) -> dict[str, Any]:
         "classes": record.classes,
         "output": "logits",
     }
+    if record.onset is not None:
+        about |= {"onset": record.onset}  # what is given begins with the first sound, by so many dB
     if method.neutral_optional:  # 'dsnet enrol' writes the digest of the model into a speaker's file
         about |= {"reference": {"width": method.encoder.num_features, "model": model_digest(method)}}
     return about

@@ -10,7 +10,7 @@ from torch import Tensor
 from backbones import SAMPLE_RATE, log_mel, num_samples
 from benchmarks.corpora.audio_file import FFMPEG_SUFFIXES, read_header
 from benchmarks.data import collate
-from benchmarks.data.features import cut_waveform
+from benchmarks.data.features import cut_waveform, from_onset
 from benchmarks.data.front_end import frozen_encoder
 from benchmarks.errors import AudioError, RunError
 from benchmarks.methods import Batch
@@ -107,6 +107,8 @@ class Recogniser:
 
     def _inputs(self, waveform: Tensor) -> Any:
         kind = (self._frozen or self.method.encoder).input_kind
+        if self.record.onset is not None:
+            waveform = from_onset(waveform, self.record.onset)
         features = (cut_waveform if kind == "waveform" else log_mel)(waveform, self.max_frames)
         inputs = collate([features], self.max_frames, kind, torch.device("cpu"))
         return inputs if self._frozen is None else self._frozen(inputs)

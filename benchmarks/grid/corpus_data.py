@@ -45,7 +45,7 @@ def usable(
         AudioError: there are such files and ``skip_problems`` is False, or nothing is left.
     """
     if front_end.encoder is None:
-        features, broken = extract(corpus.utterances, front_end.max_frames, front_end.input_kind)
+        features, broken = extract(corpus.utterances, front_end.max_frames, front_end.input_kind, front_end.onset)
     else:
         features, broken = encode(corpus.utterances, front_end, device, say)
     report = corpus.report

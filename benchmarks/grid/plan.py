@@ -109,9 +109,9 @@ def _build(grid: Grid, spec: EncoderSpec, precision: Callable[[str], str]) -> _B
     settings = settings_of(grid, spec, precision)
     encoder = trainable_encoder(spec)
     if spec.is_frozen:
-        front_end = frozen_front_end(spec, settings.max_frames, settings.precision)
+        front_end = frozen_front_end(spec, settings.max_frames, settings.precision, settings.onset)
     else:
-        front_end = FrontEnd(encoder.input_kind, settings.max_frames)
+        front_end = FrontEnd(encoder.input_kind, settings.max_frames, onset=settings.onset)
     missing = grid.settings.get("missing_neutral", "error")
     speakers = Speakers(["a"] * 4 + ["b"] * 4, [True] * 8, lambda: torch.zeros(8, 1), missing, seed=0)
     methods = []

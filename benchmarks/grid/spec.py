@@ -260,8 +260,9 @@ def _settings(entries: Mapping[str, Any]) -> dict[str, Any]:
     for key, choices in _CHOICES.items():
         if settings.get(key, choices[0]) not in choices:
             raise RunError(f"{key}: {settings[key]!r}; expected one of {', '.join(choices)}")
-    if "learning_rate" in settings:
-        settings["learning_rate"] = _rate(settings["learning_rate"])
+    for key, example in {"learning_rate": "0.001", "onset": "30"}.items():
+        if key in settings:
+            settings[key] = _positive(key, settings[key], example)
     _flag(settings, "compile")
     return settings
 
@@ -289,15 +290,15 @@ def _whole(key: str, value: Any, least: int) -> int:
     return value
 
 
-def _rate(value: Any) -> float:
+def _positive(key: str, value: Any, example: str) -> float:
     """YAML reads 1e-3 as text and wants 1.0e-3 for a number."""
     try:
-        rate = float("nan" if isinstance(value, bool) else value)
+        number = float("nan" if isinstance(value, bool) else value)
     except (TypeError, ValueError):
-        rate = float("nan")
-    if not (isfinite(rate) and rate > 0):
-        raise RunError(f"learning_rate: {value!r}; expected a number above 0, such as 0.001")
-    return rate
+        number = float("nan")
+    if not (isfinite(number) and number > 0):
+        raise RunError(f"{key}: {value!r}; expected a number above 0, such as {example}")
+    return number
 
 
 def _flag(entry: Mapping[str, Any], key: str) -> bool:

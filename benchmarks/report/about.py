@@ -11,6 +11,7 @@ _SAID = {
     "epochs": "{} epochs",
     "batch_size": "batches of {}",
     "max_frames": "{} frames",
+    "onset": "begun {:g} dB below their loudest",
     "precision": "{}",
     "learning_rate": "learning rate {}",
     "patience": "patience {}",
@@ -21,7 +22,7 @@ _CELLS_OWN = {"encoder", "seed"}
 def budget_line(budget: Budget) -> str:
     """A budget in one line, which names only the settings that differ from the usual."""
     said = [describe_protocol(budget.protocol)]
-    said += [form.format(getattr(budget.settings, key)) for key, form in _SAID.items()]
+    said += [form.format(value) for key, form in _SAID.items() if (value := getattr(budget.settings, key)) is not None]
     said += [
         f"{field.name.replace('_', ' ')} {value}"
         for field in fields(budget.settings)

@@ -48,6 +48,9 @@ class ModelRecord:
     blueprint: Mapping[str, object] | None = None
     """What an encoder of transformers is built of without its folder or the hub, or what learns on a frozen one; else None."""
 
+    onset: float | None = None
+    """In dB, where an utterance began in training, see :class:`benchmarks.training.TrainingSettings`."""
+
     corpus: CorpusIdentity | None = None
     """What it was trained on."""
 

@@ -221,6 +221,7 @@ def _model_record(identity: TrainingIdentity, method: Method, epoch: int) -> Mod
         encoder=identity.settings.encoder,
         classes=list(EMOTIONS),
         max_frames=identity.settings.max_frames,
+        onset=identity.settings.onset,
         blueprint=getattr(method.encoder, "blueprint", None),
         corpus=identity.corpus,
         fold=identity.fold,

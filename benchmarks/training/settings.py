@@ -28,6 +28,9 @@ class TrainingSettings:
     max_frames: int = 600
     """Frames of 10 ms to which an utterance is cut or repeated."""
 
+    onset: float | None = None
+    """An utterance begins with the first 10 ms that are no more than so many dB below its loudest; None: where its recording does."""
+
     precision: str = "fp32"
     """``"fp32"`` or ``"bf16"`` (autocast)."""
 

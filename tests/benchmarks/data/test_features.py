@@ -3,10 +3,10 @@ import pytest
 import soundfile
 import torch
 
-from backbones import log_mel
+from backbones import log_mel, num_samples
 from benchmarks.corpora import Utterance
 from benchmarks.data.audio import read_audio
-from benchmarks.data.features import extract, log_mel_of
+from benchmarks.data.features import extract, from_onset, log_mel_of
 from benchmarks.errors import AudioError
 
 
@@ -91,6 +91,23 @@ def test_a_damaged_cache_entry_is_replaced(tmp_path, monkeypatch):
     entry.write_bytes(entry.read_bytes()[:40])
     assert torch.equal(log_mel_of(tmp_path / "a.wav", 20), before)
     assert len(entry.read_bytes()) > 40
+
+
+def test_an_utterance_begins_with_its_first_sound_where_an_onset_is_asked_for(tmp_path):
+    sound = tone(16_000)
+    quiet = torch.randn(24_000, generator=torch.Generator().manual_seed(0)).numpy() * 10 ** (-50 / 20)
+    soundfile.write(tmp_path / "a.wav", np.concatenate([quiet, sound]), 16_000)
+    path = tmp_path / "a.wav"
+    whole = read_audio(path)
+    assert torch.equal(from_onset(whole, 30.0), whole[24_000:])
+    assert torch.equal(from_onset(whole, 90.0), whole)  # that noise is a sound, too
+    assert torch.equal(from_onset(torch.zeros(800), 30.0), torch.zeros(800))
+    assert torch.equal(log_mel_of(path, 50, onset=30.0), log_mel(whole[24_000:], 50))
+    assert torch.equal(log_mel_of(path, 50), log_mel(whole, 50))  # the two have places of their own in the cache
+    heard = num_samples(50)
+    for kind, expected in (("lmfb", log_mel(whole[24_000:], 50)), ("waveform", whole[24_000 : 24_000 + heard])):
+        features, _ = extract([Utterance("a", path, "ann", "sad")], 50, kind, 30.0)
+        assert torch.equal(features[0], expected)
 
 
 def test_extraction_goes_on_past_a_broken_file_and_names_it(tmp_path):

@@ -136,6 +136,7 @@ def test_without_corpora_it_is_those_of_the_command_line(written):
         ({"methods": ["dsnet"], "settings": {"learning_rate": 0}}, "learning_rate: 0; expected a number above 0"),
         ({"methods": ["dsnet"], "settings": {"learning_rate": "fast"}}, "learning_rate: 'fast'; expected a number"),
         ({"methods": ["dsnet"], "settings": {"learning_rate": float("inf")}}, "learning_rate: inf; expected"),
+        ({"methods": ["dsnet"], "settings": {"onset": -3}}, "onset: -3; expected a number above 0, such as 30"),
         ({"methods": ["dsnet"], "settings": {"compile": 1}}, "compile: 1; expected true or false"),
         ({"methods": ["dsnet"], "grids": {}}, "grids: expected a list of mappings"),
         ({"methods": ["dsnet"], "grids": []}, "grids: expected a list of mappings"),
