@@ -25,7 +25,9 @@ SMALLER = {
     "dsnet train --backbone hf/": "--folds 0 --epochs 1 --protocol groups-3",
     "dsnet train": "--folds 0 --epochs 1 --max-frames 32",
     "dsnet benchmark quick": "--time-budget 1s",
-    "dsnet benchmark frozen": "--set protocol=groups-3 --set folds=0 --set methods=dsnet-enrolled --set epochs=1 --set max_frames=50",
+    "dsnet benchmark frozen": "--set protocol=groups-3 --set folds=0 --set seeds=0 --set methods=dsnet-enrolled --set epochs=1 --set max_frames=50",
+    "dsnet benchmark scratch": "--set folds=0 --set protocol=groups-3 --set methods=subtraction --set epochs=1 --set max_frames=32",
+    "dsnet benchmark enrolled": "--set protocol=groups-3 --set folds=0 --set seeds=0 --set epochs=1 --set max_frames=50",
     "dsnet benchmark cross": "--set folds=0 --set seeds=0 --set methods=baseline --set epochs=1 --set max_frames=32",
     "dsnet complexity": "--max-frames 32",
     "dsnet speed": "--max-frames 32 --batch-size 4 --rounds 1",
@@ -40,6 +42,7 @@ LEFT = {
         "runs/ravdess/ravdess/cnn/dsnet/seed-0/fold-00/model.onnx",
     ],
     "dsnet benchmark frozen": ["runs/frozen/report/report.html"],
+    "dsnet benchmark enrolled": ["runs/enrolled/summary.json"],
     "dsnet train --corpus ravdess": [
         "runs/sentence/ravdess/cnn/dsnet-enrolled/seed-0/fold-00/speakers/anna.safetensors",
         "runs/sentence/ravdess/cnn/dsnet-enrolled/seed-0/fold-00/model.onnx",

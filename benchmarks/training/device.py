@@ -39,4 +39,6 @@ def put_on_device(method: Method, settings: TrainingSettings, device: torch.devi
     if method.encoder.input_kind == "lmfb":
         method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in its stubs
     if settings.compile:
+        # Watching goes through a step's graph once a loss, and a compiled backward pass gives its buffers away at the first.
+        torch._functorch.config.donated_buffer = False
         method.encoder.compile()
