@@ -3,6 +3,7 @@
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from torch._functorch import config as functorch
 
 from benchmarks.errors import RunError
 from benchmarks.methods import Method
@@ -40,5 +41,5 @@ def put_on_device(method: Method, settings: TrainingSettings, device: torch.devi
         method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in its stubs
     if settings.compile:
         # Watching goes through a step's graph once a loss, and a compiled backward pass gives its buffers away at the first.
-        torch._functorch.config.donated_buffer = False
+        functorch.donated_buffer = False
         method.encoder.compile()
