@@ -54,6 +54,9 @@ def load_stripped(folder: str | Path, model_class: Any, **options: Any) -> Any:
             super().__init__(config, *args, **kwargs)
             # A stripped head has no criterion, but for one output a head is refused without.
             attach(self, DisentangleHead(*widths, settings, nn.MSELoss()), name).strip_in_place()
+            if settings.reference != "none":
+                # Speakers were enrolled by the model whose weights are about to come, and not by this new one.
+                self.get_submodule(name).digest = record.get("digest")
 
     # transformers writes and looks up the name of the class, which is that of the model's own.
     Stripped.__name__ = Stripped.__qualname__ = model_class.__name__
@@ -76,7 +79,8 @@ def record_head(model: nn.Module, name: str, head: DisentangleHead, stripped: nn
     if not (hasattr(config, "model_type") and callable(getattr(config, "to_dict", None))):
         return
     record = {"name": name, "in_features": head.in_features, "num_classes": head.num_classes}
-    setattr(config, RECORD, {**record, "config": json.loads(head.config.to_json())})
+    record |= {"config": json.loads(head.config.to_json()), "digest": getattr(stripped, "digest", None)}
+    setattr(config, RECORD, record)
     *path, leaf = next(iter(replaced.state_dict())).split(".")
     for part in path:
         if part not in dict(stripped.named_children()):

@@ -9,7 +9,7 @@ import torch
 import transformers
 from torch import nn
 
-from dsnet_plugin import CheckpointError, concordance_loss, load_stripped, wrap
+from dsnet_plugin import CheckpointError, DisentangleConfig, concordance_loss, load_stripped, refer_to, wrap
 from tests.dsnet_plugin.speech_rows import bare, extractor, waveform, wrapped
 
 WAVES = torch.tensor([waveform(0.1 + 0.2 * i, 800, i) for i in range(3)])
@@ -35,7 +35,7 @@ def trained(name, num_classes=4, **options):
     """Wrapped for another number of classes, with running statistics that are not those of the start."""
     make, x = CASES[name]
     model = wrap(make(), num_classes=num_classes, **options).train()
-    labels = torch.rand(3, num_classes) if options else torch.arange(3) % num_classes
+    labels = torch.rand(3, num_classes) if "criterion" in options else torch.arange(3) % num_classes
     with torch.no_grad():
         model(x, labels=labels, neutral=x)
     return model.eval(), x
@@ -127,6 +127,22 @@ def test_a_pipeline_gives_the_wrapped_models_answers_with_all_classes(tmp_path):
         with torch.no_grad():
             expected = dict(zip(names, model(**values).logits.softmax(1)[0].tolist(), strict=True))
         assert {answer["label"]: answer["score"] for answer in answers} == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_pipeline_hears_the_speaker_whom_the_model_refers_to(tmp_path):
+    model, x = trained("wav2vec2", config=DisentangleConfig(reference="difference"))
+    anna = model.enrol(WAVES[1:2])
+    model.strip().save_pretrained(tmp_path)
+    again = load_stripped(tmp_path, transformers.Wav2Vec2ForSequenceClassification)
+    run = transformers.pipeline("audio-classification", model=again, feature_extractor=extractor())
+    values = extractor()(x[0].numpy(), sampling_rate=16_000, return_tensors="pt")
+    with torch.no_grad():
+        for speaker, known in ((None, {}), (anna, {"enrolled": anna}), (None, {})):
+            refer_to(again, speaker)
+            answers = {answer["label"]: answer["score"] for answer in run(x[0].numpy())}
+            expected = model(**values, **known).logits.softmax(1)[0].tolist()
+            assert answers == pytest.approx({f"LABEL_{i}": p for i, p in enumerate(expected)}, abs=1e-5)
+        assert not torch.allclose(model(**values).logits, model(**values, enrolled=anna).logits)
 
 
 @pytest.mark.parametrize("outputs", [1, 3])
