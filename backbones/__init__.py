@@ -72,6 +72,20 @@ def list_encoders() -> list[str]:
     return ["cnn", "hf/<id or folder>", "timm/<name>"]
 
 
+def check_encoder(name: str) -> None:
+    """Refuses a name that :func:`create_encoder` does not know.
+
+    Raises:
+        ConfigError: names those that it knows.
+    """
+    family, _, rest = name.partition("/")
+    if name != "cnn" and not (family in ("hf", "timm") and rest):
+        known = list_encoders()
+        near = get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+        raise ConfigError(f"unknown encoder {name!r}; {hint}")
+
+
 def create_encoder(name: str, **options: Any) -> Any:
     """Makes an encoder by its name.
 
@@ -93,18 +107,14 @@ def create_encoder(name: str, **options: Any) -> Any:
         >>> encoder.input_kind, encoder(torch.randn(2, 3, 100, 80)).shape
         ('lmfb', torch.Size([2, 256]))
     """
+    check_encoder(name)
     from backbones.cnn import CNNEncoder
     from backbones.hf_encoder import HFEncoder
     from backbones.timm_encoder import TimmEncoder
 
     family, _, rest = name.partition("/")
-    kinds: dict[str, type[nn.Module]] = {"timm": TimmEncoder, "hf": HFEncoder}
-    if name != "cnn" and not (family in kinds and rest):
-        known = list_encoders()
-        near = get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-        raise ConfigError(f"unknown encoder {name!r}; {hint}")
-    kind = CNNEncoder if name == "cnn" else kinds[family]
+    kinds: dict[str, type[nn.Module]] = {"cnn": CNNEncoder, "timm": TimmEncoder, "hf": HFEncoder}
+    kind = kinds[family]
     if kind is not TimmEncoder and (surplus := sorted(options.keys() - set(signature(kind).parameters))):
         offered = sorted(signature(kind).parameters.keys() - {"source", "record"})
         raise ConfigError(f"encoder {name!r} has no option {surplus[0]!r}; it takes {', '.join(offered)}")

@@ -10,7 +10,7 @@ import typer
 from benchmarks.commands.choices import Device, Jobs
 from benchmarks.commands.grid_run import compute_and_tell
 from benchmarks.errors import RunError
-from benchmarks.grid.executors import EXECUTORS
+from benchmarks.grid.executors import EXECUTORS, check_executor
 from benchmarks.output.printable import one_line
 from benchmarks.presets import presets
 
@@ -56,10 +56,11 @@ def benchmark(
     """
     from benchmarks.grid.spec import read_spec
 
-    out = out or Path("runs") / Path(spec).stem
+    grids = read_spec(spec, _pairs("--root", root, Path), _pairs("--set", change, _value))
+    check_executor(executor)
     compute_and_tell(
-        read_spec(spec, _pairs("--root", root, Path), _pairs("--set", change, _value)),
-        out,
+        grids,
+        out or Path("runs") / Path(spec).stem,
         jobs,
         executor,
         None if time_budget is None else _seconds(time_budget),

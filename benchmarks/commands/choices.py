@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from backbones import list_encoders
+from backbones import check_encoder, list_encoders
 from benchmarks.data import EncoderSpec
 from benchmarks.errors import RunError
 from benchmarks.grid.yaml_reader import read_yaml
@@ -54,8 +54,10 @@ def encoder_spec(name: str, options: Sequence[str] | None) -> EncoderSpec:
     """The encoder that the options name.
 
     Raises:
+        ConfigError: an unknown name.
         RunError: an option without a value, or one given twice.
     """
+    check_encoder(name)
     values: dict[str, object] = {}
     for entry in options or ():
         key, equals, value = entry.partition("=")

@@ -1,6 +1,7 @@
 """The options that name a corpus, and what they say of it."""
 
 from collections.abc import Sequence
+from os.path import expanduser  # that of Path raises where there is no such user
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -39,9 +40,11 @@ def corpus_spec(
     """The corpus that the options name.
 
     Raises:
-        CorpusError: an unknown corpus, a real corpus without a root or with a correlation, or a word with two meanings.
+        CorpusError: an unknown corpus, a real corpus without a root, with one that is not there or with a correlation, or a
+            word with two meanings.
     """
     from benchmarks.corpora import check_name
+    from benchmarks.corpora.audio_files import AudioFiles
     from benchmarks.grid.spec import CorpusSpec
 
     check_name(name)
@@ -51,6 +54,8 @@ def corpus_spec(
         raise CorpusError(
             f"--corpus {name} needs --root with its folder; 'dsnet corpora {name}' says what is expected in it"
         )
+    if name != "synthetic" and root is not None:
+        AudioFiles(Path(expanduser(root)))  # refuses what is not there
     meanings: dict[str, str] = {}
     for entry in words or ():
         word, sign, label = entry.partition("=")

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.errors import RunError
+from benchmarks.output.run_folder import model_file
 
 
 def demo(
@@ -23,6 +24,7 @@ def demo(
     Example:
       dsnet demo runs/synthetic/synthetic/cnn/dsnet/seed-0/fold-00
     """
+    model_file(checkpoint)
     try:
         from benchmarks.deploy.demo_page import serve
     except ModuleNotFoundError as error:

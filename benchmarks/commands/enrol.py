@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from benchmarks.output.run_folder import model_file
+
 
 def enrol(
     checkpoint: Annotated[Path, typer.Argument(help="A best.safetensors, or the fold's folder that holds it.")],
@@ -20,6 +22,7 @@ def enrol(
     Example:
       dsnet enrol runs/ravdess/ravdess/cnn/dsnet-enrolled/seed-0/fold-00 anna neutral.wav
     """
+    model_file(checkpoint)
     from benchmarks.deploy.enrolled import enrol_files, speaker_file
     from benchmarks.deploy.recogniser import Recogniser
 

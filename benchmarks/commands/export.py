@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.deploy.export_files import FILE_NAMES
+from benchmarks.deploy.export_files import FILE_NAMES, check_form
+from benchmarks.output.run_folder import model_file
 
 
 def export(
@@ -27,6 +28,8 @@ def export(
     Example:
       dsnet export runs/synthetic/synthetic/cnn/dsnet/seed-0/fold-00 --format onnx
     """
+    check_form(form)
+    model_file(checkpoint)
     from benchmarks.deploy.export import export_model
 
     typer.echo(str(export_model(checkpoint, form, out)))

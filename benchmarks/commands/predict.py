@@ -10,6 +10,7 @@ import typer
 from benchmarks.errors import RunError
 from benchmarks.output.formats import terminal
 from benchmarks.output.printable import printable
+from benchmarks.output.run_folder import model_file
 from benchmarks.output.table import Table
 from dsnet_plugin import DSNetError
 
@@ -57,6 +58,7 @@ def predict(
     """
     if sum([bool(neutral), speaker is not None, same_speaker]) > 1:
         raise RunError("expected one of --neutral, --speaker and --same-speaker")
+    model_file(checkpoint)
     from tqdm import tqdm
 
     from benchmarks.data.audio import audio_blocks  # torch

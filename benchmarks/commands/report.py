@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from benchmarks.output.run_folder import line_files
+
 
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Run folders, or .jsonl files with lines of cells.")],
@@ -21,6 +23,8 @@ def report(
     Example:
       dsnet report runs/cross runs/ablation --out report
     """
+    for run in runs:
+        line_files(run)
     from benchmarks.report import write_report  # matplotlib, scikit-learn
 
     typer.echo(f"wrote {write_report(runs, out, typer.echo)}")

@@ -11,7 +11,6 @@ A model that takes a reference (``dsnet-enrolled``) has two inputs more and one 
 import contextlib
 import json
 from collections.abc import Iterator
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +20,7 @@ from torch import Tensor, nn
 from backbones import SAMPLE_RATE, FrozenEncoder
 from backbones.frontend import FRAME_LENGTH, FRAME_SHIFT, NUM_MEL_BINS
 from benchmarks.data.front_end import frozen_encoder
-from benchmarks.deploy.export_files import FILE_NAMES
+from benchmarks.deploy.export_files import FILE_NAMES, check_form
 from benchmarks.deploy.export_formats import FORMATS, RUNTIMES, Run, need_packages
 from benchmarks.deploy.export_inputs import BATCHES, Inputs
 from benchmarks.deploy.referred import ReferredModel
@@ -75,10 +74,7 @@ def export_model(checkpoint: Path, form: str, out: Path | None = None) -> Export
         RunError: an unknown format, a package that is missing, a method that cannot do without neutral speech in inference
             (DSC), an encoder that cannot be exported, or outputs that differ by more than ``TOLERANCE``.
     """
-    if form not in FILE_NAMES:
-        near = get_close_matches(form, FILE_NAMES, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(FILE_NAMES)}"
-        raise RunError(f"unknown format {form!r}; {hint}")
+    check_form(form)
     need_packages(form)
     method, record = load_model(checkpoint)
     if method.neutral_in_inference and not method.neutral_optional:

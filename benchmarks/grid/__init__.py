@@ -10,19 +10,17 @@ from dsnet_plugin.late import late_names
 if TYPE_CHECKING:
     from benchmarks.grid.record import (
         SPACES_NAME,
-        SPEED_NAME,
         TRAINING_SPACES_NAME,
         CellRecord,
         CorpusTest,
         read_record,
     )
 else:
-    _FILES = ["SPACES_NAME", "SPEED_NAME", "TRAINING_SPACES_NAME"]
+    _FILES = ["SPACES_NAME", "TRAINING_SPACES_NAME"]
     __getattr__ = late_names(__name__, {"record": [*_FILES, "CellRecord", "CorpusTest", "read_record"]})
 
 __all__ = [
     "SPACES_NAME",
-    "SPEED_NAME",
     "TRAINING_SPACES_NAME",
     "CellRecord",
     "CorpusTest",

@@ -28,11 +28,11 @@ from benchmarks.grid.spec import CorpusSpec
 from benchmarks.methods import Method
 from benchmarks.output.environment import describe
 from benchmarks.output.files import read_json, write_json, write_tensors
+from benchmarks.output.run_folder import MODEL_NAME
 from benchmarks.output.typed_json import to_json
 from benchmarks.scores.probing import PROBED_UTTERANCES, Probes, probe
 from benchmarks.scores.uar import uar
 from benchmarks.training import (
-    MODEL_NAME,
     STATE_NAME,
     TrainingIdentity,
     TrainingSettings,

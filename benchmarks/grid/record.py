@@ -30,9 +30,6 @@ PREDICTIONS_NAME = "predictions.json"
 SPACES_NAME = "spaces.safetensors"
 TRAINING_SPACES_NAME = "training_spaces.safetensors"
 
-SPEED_NAME = "speed.jsonl"
-"""A run's measurements, one JSON line each, beside its cells."""
-
 _REMEDY = "delete it to compute the cell again, or take it from the release that wrote it"
 
 

@@ -22,7 +22,8 @@ from benchmarks.grid.record import RESULT_NAME, CellRecord
 from benchmarks.grid.spec import CorpusSpec, Grid, open_corpus
 from benchmarks.grid.speed_lines import measure_grids
 from benchmarks.grid.summary import cell_line
-from benchmarks.output.files import LINES_NAME, LOCK_NAME, append_line, lock, write_lines
+from benchmarks.output.files import LOCK_NAME, append_line, lock, write_lines
+from benchmarks.output.run_folder import LINES_NAME
 from benchmarks.output.typed_json import to_json
 from benchmarks.training import TrainingIdentity, check_same
 from benchmarks.training.device import make_accelerator, resolve_precision

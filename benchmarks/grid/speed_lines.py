@@ -11,11 +11,11 @@ from benchmarks.cost.speed import measure_speed
 from benchmarks.cost.speed_record import SpeedRecord
 from benchmarks.data import EncoderSpec
 from benchmarks.grid.plan import settings_of
-from benchmarks.grid.record import SPEED_NAME
 from benchmarks.grid.spec import Grid
 from benchmarks.methods import Config
 from benchmarks.output.environment import describe
 from benchmarks.output.files import read_lines, write_lines
+from benchmarks.output.run_folder import SPEED_NAME
 from benchmarks.output.typed_json import from_json, to_json
 
 

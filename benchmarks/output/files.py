@@ -19,9 +19,6 @@ LOCK_NAME = "lock"
 RECORD = "dsnet"
 """The key of a safetensors file's metadata that holds its JSON record."""
 
-LINES_NAME = "cells.jsonl"
-"""A run's finished cells, one JSON line each: what a report is made of, and what tells a run's folder."""
-
 
 def cache_root() -> Path:
     """The folder of cached features and corpora, ``$DSNET_CACHE`` or ``~/.cache/dsnet``; it may be deleted at any

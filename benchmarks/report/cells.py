@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 from benchmarks.cost.speed_record import SpeedRecord
 from benchmarks.data import EncoderSpec
 from benchmarks.errors import RunError
-from benchmarks.grid import SPEED_NAME, CellRecord, read_record
-from benchmarks.output.files import LINES_NAME
+from benchmarks.grid import CellRecord, read_record
 from benchmarks.output.printable import printable, printable_json
+from benchmarks.output.run_folder import LINES_NAME, line_files
 from benchmarks.output.typed_json import from_json, to_json
 from benchmarks.training import CorpusIdentity, TrainingSettings
 from dsnet_plugin import CheckpointError
@@ -108,7 +108,7 @@ def read_runs(paths: Sequence[Path]) -> Runs:
     """
     runs = Runs()
     cells: dict[str, Cell] = {}
-    for file in [file for path in paths for file in _files(path)]:
+    for file in [file for path in paths for file in line_files(path)]:
         for where, line in _lines(file, runs.remarks):
             if _is_speed(line):
                 runs.speeds.append(from_json(SpeedRecord, line, where, "delete the line to measure it again"))
@@ -122,14 +122,6 @@ def read_runs(paths: Sequence[Path]) -> Runs:
         raise RunError(f"{', '.join(map(str, paths))}: no finished cell; expected at least one line in {LINES_NAME}")
     runs.cells = _tell_corpora_apart(list(cells.values()))
     return runs
-
-
-def _files(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path]
-    if not (path / LINES_NAME).is_file():
-        raise RunError(f"{path}: expected a run's folder with {LINES_NAME} in it, or a .jsonl or .jsonl.gz file")
-    return [file for file in (path / LINES_NAME, path / SPEED_NAME) if file.is_file()]
 
 
 def _lines(path: Path, remarks: list[str]) -> Iterator[tuple[str, Any]]:

@@ -32,10 +32,11 @@ from benchmarks.methods import DSNet, Method
 from benchmarks.output.environment import Environment, describe
 from benchmarks.output.files import read_lines, write_lines
 from benchmarks.output.formats import terminal
+from benchmarks.output.run_folder import MODEL_NAME
 from benchmarks.output.table import Table
 from benchmarks.output.typed_json import from_json, to_json
 from benchmarks.scores.uar import uar
-from benchmarks.training import MODEL_NAME, load_model
+from benchmarks.training import load_model
 from dsnet_plugin import DisentangleHead, enrol_features
 
 KEPT = 5

@@ -12,12 +12,11 @@ from benchmarks.training.story import Epoch, TrainingStory
 from dsnet_plugin.late import late_names
 
 if TYPE_CHECKING:
-    from benchmarks.training.checkpoint import MODEL_NAME, STATE_NAME, ModelRecord, load_model
+    from benchmarks.training.checkpoint import STATE_NAME, ModelRecord, load_model
 else:
-    __getattr__ = late_names(__name__, {"checkpoint": ["MODEL_NAME", "STATE_NAME", "ModelRecord", "load_model"]})
+    __getattr__ = late_names(__name__, {"checkpoint": ["STATE_NAME", "ModelRecord", "load_model"]})
 
 __all__ = [
-    "MODEL_NAME",
     "STATE_NAME",
     "CorpusIdentity",
     "Epoch",

@@ -12,14 +12,14 @@ from backbones import FeatureEncoder, create_encoder
 from benchmarks.data import EncoderSpec
 from benchmarks.errors import RunError
 from benchmarks.methods import Method, create_method
-from benchmarks.output.files import LINES_NAME, read_tensors, write_tensors
+from benchmarks.output.files import read_tensors, write_tensors
+from benchmarks.output.run_folder import MODEL_NAME, model_file
 from benchmarks.output.typed_json import from_json, to_json
 from benchmarks.training.identity import CorpusIdentity, TrainingIdentity
 from benchmarks.training.story import Epoch
 from dsnet_plugin import CheckpointError, ConfigError
 from dsnet_plugin.serialization import load_tensors
 
-MODEL_NAME = "best.safetensors"
 STATE_NAME = "state.safetensors"
 MODEL_FORMAT = 2
 STATE_FORMAT = 3
@@ -108,9 +108,7 @@ def load_model(path: Path) -> tuple[Method, ModelRecord]:
     Raises:
         CheckpointError: no such file, damaged, not a model of this project, or tensors of another model.
     """
-    path = path / MODEL_NAME if path.is_dir() else path
-    if not path.exists() and (others := _models_near(path)):
-        raise CheckpointError(f"no file {path}; the same run has {', '.join(map(str, others))}")
+    path = model_file(path)
     tensors, written = read_tensors(path)
     kind, version = (written.pop(key, None) if isinstance(written, dict) else None for key in ("kind", "format"))
     if (kind, version) != ("model", MODEL_FORMAT):
@@ -125,12 +123,6 @@ def load_model(path: Path) -> tuple[Method, ModelRecord]:
         raise CheckpointError(f"{path} holds a model that this release does not know: {error}") from error
     load_tensors(method, tensors, str(path))
     return method.eval(), record
-
-
-def _models_near(path: Path, shown: int = 3) -> list[Path]:
-    """Some folders of models in the run that a path points into, if it points into one."""
-    run = next((folder for folder in path.parents if (folder / LINES_NAME).is_file()), None)
-    return [] if run is None else sorted(model.parent for model in run.rglob(MODEL_NAME))[:shown]
 
 
 def save_state(path: Path, model: nn.Module, optimizer: optim.Optimizer, record: TrainingState) -> None:

@@ -17,11 +17,11 @@ from benchmarks.corpora import EMOTIONS
 from benchmarks.data import Fold, FoldSide, SpeechData
 from benchmarks.errors import RunError
 from benchmarks.methods import Batch, Losses, Method, create_method, method_class
+from benchmarks.output.run_folder import MODEL_NAME
 from benchmarks.scores.uar import uar
 from benchmarks.training.adam import AdamStep, make_adam
 from benchmarks.training.batch_norm_statistics import fit_statistics
 from benchmarks.training.checkpoint import (
-    MODEL_NAME,
     STATE_NAME,
     ModelRecord,
     TrainingState,

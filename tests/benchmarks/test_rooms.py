@@ -66,7 +66,7 @@ def test_a_package_imports_none_above_it(package, above):
     "line",
     [
         "from benchmarks.grid.run import run_suite",
-        "from benchmarks.grid import LINES_NAME",
+        "from benchmarks.grid import CellRecord",
         "from benchmarks import grid",
         "import benchmarks.report.cells as cells",
         "import numpy, benchmarks.commands.app",

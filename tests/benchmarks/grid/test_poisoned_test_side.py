@@ -12,9 +12,10 @@ from benchmarks.data.protocols import leave_one_speaker_out
 from benchmarks.data.speech_data import SpeechData
 from benchmarks.grid.cell import run_cell
 from benchmarks.methods import METHODS, VARIANTS, method_class
+from benchmarks.output.run_folder import MODEL_NAME
 from benchmarks.scores.probing import Probes
 from benchmarks.scores.uar import uar
-from benchmarks.training.checkpoint import MODEL_NAME, load_model
+from benchmarks.training.checkpoint import load_model
 from benchmarks.training.device import make_accelerator
 from benchmarks.training.fit import fit, make_method
 from benchmarks.training.identity import TrainingIdentity
