@@ -80,7 +80,7 @@ def test_the_readme_s_tables_are_those_of_the_committed_lines(run, begin):
     assert len(found) == 10 * 12
 
 
-@pytest.mark.parametrize("run", ["enrolled/cells.jsonl", "three-sentences/cells.jsonl.gz"])
+@pytest.mark.parametrize("run", ["enrolled/cells.jsonl.gz", "three-sentences/cells.jsonl.gz"])
 def test_the_documentation_s_tables_are_those_of_the_committed_lines(run):
     places = re.finditer(r"^\| method +\| SA", CHOOSING, re.MULTILINE)
     tables = [table_of(CHOOSING[place.start() :], "| method") for place in places]
