@@ -12,10 +12,10 @@ SMALLER = {
     "01_wrap_your_model": {"epochs=12": "epochs=2"},
     "02_train_and_compare": {
         'folds="0,1"': 'folds="0"',
-        '"epochs": 6, "max_frames": 32': '"epochs": 1, "max_frames": 16',
+        '"epochs": 4, "max_frames": 32': '"epochs": 1, "max_frames": 16',
     },
     "03_look_inside": {'"epochs": 10': '"epochs": 1'},
-    "04_choose_a_backbone": {'"epochs": 4, "max_frames": 48': '"epochs": 1, "max_frames": 32'},
+    "04_choose_a_backbone": {'"epochs": 2, "max_frames": 32': '"epochs": 1, "max_frames": 32'},
     "05_your_own_corpus": {'"epochs": 6': '"epochs": 1'},
     "06_one_neutral_sentence": {"epochs=20": "epochs=2"},
 }
