@@ -40,7 +40,7 @@ class NeutralCollator:
         masks ``attention_mask`` and ``neutral_attention_mask``. With no labels, or None alone, their keys are left out.
 
     Raises:
-        ShapeError: labels in some rows only, or of differing shapes.
+        ShapeError: labels in some rows only, or of differing shapes; a reference without sound.
 
     Example:
         >>> class Extractor:
@@ -104,6 +104,10 @@ def _distinct(references: Sequence[Any]) -> tuple[list[int], list[int]]:
     for row, reference in enumerate(references):
         if reference is not None:
             values = torch.as_tensor(reference, dtype=torch.float32)
+            if not values.numel():
+                raise ShapeError(
+                    f"the neutral reference of row {row} is empty; expected sound, or None for a row without one"
+                )
             index[row] = next((k for k, (_, known) in enumerate(seen) if torch.equal(known, values)), len(seen))
             if index[row] == len(seen):
                 seen.append((row, values))

@@ -69,8 +69,12 @@ class Speaker:
 
 
 def model_digest(model: nn.Module) -> str:
-    """A digest of all weights and buffers, 16 hexadecimal digits; two models of one digest make the same features."""
-    return sha256(json.dumps(digests(model.state_dict().items()), sort_keys=True).encode()).hexdigest()[:16]
+    """A digest of all weights and buffers, 16 hexadecimal digits; two models of one digest make the same features.
+
+    What a criterion holds, such as the weights of classes, is no part of it.
+    """
+    state = {name: value for name, value in model.state_dict().items() if ".task_loss." not in f".{name}"}
+    return sha256(json.dumps(digests(state.items()), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def enrol_features(
@@ -125,9 +129,13 @@ def speaker_rows(speakers: Speaker | Sequence[Speaker], head: DisentangleHead, d
     Raises:
         CheckpointError: a speaker whom another model enrolled.
         ConfigError: a head that takes no reference.
+        WrapError: no speaker, or something else.
     """
     check_refers(head)
-    listed = [speakers] if isinstance(speakers, Speaker) else list(speakers)
+    several = isinstance(speakers, list | tuple) and not isinstance(speakers, Speaker)
+    listed: Any = speakers if several else [speakers]
+    if not listed:
+        raise WrapError("no speaker is given; expected one Speaker, or one a row")
     for speaker in listed:
         check_enrolled(speaker, digest)
     like = next(head.parameters())
@@ -173,7 +181,7 @@ def known_digest(model: nn.Module) -> str:
 
 
 def refer_to(model: nn.Module, speaker: Speaker | None) -> None:
-    """Sets the speaker whom a stripped model hears from now on; None for nobody in particular.
+    """Sets the speaker whom a stripped model hears from now on; None for nobody in particular. No file of the model keeps them.
 
     Raises:
         CheckpointError: a speaker whom another model enrolled.
@@ -207,7 +215,12 @@ def check_enrolled(speaker: Speaker, digest: str) -> None:
 
     Raises:
         CheckpointError: names both digests.
+        WrapError: no speaker.
     """
+    if not isinstance(speaker, Speaker):
+        raise WrapError(
+            f"a {type(speaker).__name__} in the place of a speaker: give what enrol() or Speaker.load() gave"
+        )
     if speaker.model != digest:
         raise CheckpointError(
             f"a speaker whom another model enrolled (digest {speaker.model}, this one's is {digest}): enrol them with this model"

@@ -279,10 +279,10 @@ class DisentangleHead(nn.Module):
     def _neutral_rows(self, h: Tensor, neutral: Tensor | None, index: Tensor | None, mask: Tensor | None) -> Tensor:
         """The reference of each row, shape (N, D)."""
         rows = h.shape[0]
-        if mask is not None and (not isinstance(mask, Tensor) or mask.shape != (rows,)):
-            raise ShapeError(
-                f"neutral_mask is {_kind(mask)}; expected a tensor with one a row of h, of shape ({rows},)"
-            )
+        if mask is not None and not (isinstance(mask, Tensor) and mask.shape == (rows,) and mask.dtype == torch.bool):
+            raise ShapeError(f"neutral_mask is {_kind(mask)}; expected torch.bool of shape ({rows},), one a row of h")
+        if neutral is not None and not isinstance(neutral, Tensor):
+            raise ShapeError(f"neutral is {_kind(neutral)}; expected a tensor of shape (N or K, {self.in_features})")
         if neutral is None or not neutral.shape[0]:
             # Reading the mask stalls a GPU, but only in a batch without any reference.
             if mask is None or bool(mask.any()):

@@ -5,6 +5,7 @@ user gives; timm's ``get_classifier()``; the ``classifier`` of transformers' cla
 example; and last by the module tree, which the first forward pass of the wrapped model has to confirm.
 """
 
+import logging
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any
@@ -19,7 +20,9 @@ from dsnet_plugin.wrapping.inputs import inputs_of
 from dsnet_plugin.wrapping.replace import check_whole, put
 from dsnet_plugin.wrapping.search import as_named, candidates, in_trace, in_tree, listed, nested
 from dsnet_plugin.wrapping.timm import heads_of, is_timm
-from dsnet_plugin.wrapping.trace import Trace, trace
+from dsnet_plugin.wrapping.trace import Trace, storage, tensors, trace
+
+log = logging.getLogger("dsnet_plugin")
 
 BY_EXAMPLE, BY_TREE = "the example", "the module tree, for the first forward pass to confirm"
 
@@ -124,6 +127,7 @@ def confirm(
     Raises:
         HeadNotFoundError: what stands there does not give what the model returns, or is not the only one that does.
     """
+    seen = None
     try:
         with untouched(model):
             seen = trace(model, args, kwargs)
@@ -141,6 +145,11 @@ def confirm(
         finally:
             put(model, replaced, standing)
         right, told = False, f"with a head there it ends in {type(error).__name__}: {error}"
+    if seen is not None and location.told_by not in (BY_TREE, BY_EXAMPLE):
+        _warn_of_the_name(model, location, seen, standing)
+        return
+    if seen is not None and right:
+        _warn_of_a_function(model, seen, standing)
     if not right and location.told_by == BY_TREE:
         raise HeadNotFoundError(
             f"{location.name} was taken for the classifier of {type(model).__name__} from its modules, and the first forward "
@@ -148,8 +157,30 @@ def confirm(
         )
     if not right:
         raise HeadNotFoundError(
-            f"{location.name} was taken for the classifier of {type(model).__name__} from the example, and the model does not "
+            f"{location.name} was taken for the classifier of {type(model).__name__} by {location.told_by}, and the model does not "
             f"return what a head there gives ({told}): give the classifier's name with head={candidates(model)}"
+        )
+
+
+def _warn_of_the_name(model: nn.Module, location: Location, seen: Trace, standing: HeadSlot) -> None:
+    """Says that a place which the user named does not give, by itself, anything that the model returns."""
+    end = len(seen.operations)
+    calls = [call for call in seen.calls if call.module is standing]
+    if not any(seen.depends_on_alone(value, end, call) for call in calls for value in tensors(seen.output)):
+        log.warning(
+            "%s: nothing that the model returns is what a head in the place of %s gives, or a function of that alone; the "
+            "loss is that of the head",
+            type(model).__name__,
+            location.name,
+        )
+
+
+def _warn_of_a_function(model: nn.Module, seen: Trace, standing: HeadSlot) -> None:
+    """Says that a criterion sees something else than what the model returns, which computes that from the logits."""
+    given = {storage(value) for call in seen.calls if call.module is standing for value in tensors(call.output)}
+    if standing.head.task_loss.criterion is not None and not given & {storage(v) for v in tensors(seen.output)}:
+        log.warning(
+            "the criterion is given the head's logits, from which %s computes what it returns", type(model).__name__
         )
 
 

@@ -18,7 +18,8 @@ def eval_mode(*modules: nn.Module) -> Iterator[None]:
         >>> [part.training for part in model]
         [True, False]
     """
-    modes = [(part, part.training) for module in modules for part in module.modules()]
+    # TorchScript's frozen modules are in no mode.
+    modes = [(part, part.training) for module in modules for part in module.modules() if hasattr(part, "training")]
     for module in modules:
         module.eval()
     try:

@@ -92,6 +92,13 @@ def _close(model: nn.Module) -> None:
         undo()
 
 
+def _normalises(module: nn.Module) -> bool:
+    """Whether a module is a layer of batch norm or its like, TorchScript's own kind among them."""
+    if isinstance(module, torch.jit.ScriptModule):
+        return hasattr(module, "running_mean") and str(module.original_name).endswith(("Norm1d", "Norm2d", "Norm3d"))
+    return isinstance(module, _NormBase)
+
+
 class _State:
     """The buffers of a model's parts in training mode, as they are when this is made."""
 
@@ -100,7 +107,7 @@ class _State:
         self.values: list[tuple[nn.Module, str, Tensor]] = []
         for module in model.modules():
             if module.training:
-                if isinstance(module, _NormBase) and module.running_mean is not None:
+                if _normalises(module) and module.running_mean is not None:
                     self.norms.append(module)
                 buffers = [(name, buffer) for name, buffer in module._buffers.items() if buffer is not None]
                 self.values += [(module, name, buffer.clone()) for name, buffer in buffers]

@@ -199,7 +199,7 @@ class StrippedHead(_InPlace):
         if self.training:
             raise WrapError("this model was stripped for inference: call eval(); to train on, keep the wrapped model")
         rows = self.rows(h)
-        reference = self.reference
+        reference = None if self.reference is None else self.reference.to(rows.device, rows.dtype)
         if self.narrow is not None:
             rows, reference = self.narrow(rows), None if reference is None else self.narrow(reference)
         if self.p_ei is not None:

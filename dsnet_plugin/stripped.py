@@ -56,7 +56,7 @@ def load_stripped(folder: str | Path, model_class: Any, **options: Any) -> Any:
             attach(self, DisentangleHead(*widths, settings, nn.MSELoss()), name).strip_in_place()
             if settings.reference != "none":
                 # Speakers were enrolled by the model whose weights are about to come, and not by this new one.
-                self.get_submodule(name).digest = record.get("digest")
+                self.get_submodule(name).digest = self.config.dsnet_head["digest"] = record.get("digest")
 
     # transformers writes and looks up the name of the class, which is that of the model's own.
     Stripped.__name__ = Stripped.__qualname__ = model_class.__name__

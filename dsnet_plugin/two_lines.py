@@ -82,7 +82,8 @@ def wrap(
         log.warning("%s", str(wrapped.status()).partition("\n")[0])
     if criterion is not None and (tail := ", ".join(type(layer).__name__ for layer in wrapped._slot[0].tail)):
         log.warning("the criterion is given the head's logits, in front of the %s that the model ends in", tail)
-    if location.told_by == BY_EXAMPLE:  # the model may call its classifier from where no head was put
+    # With an example, since the model may call its classifier from where no head was put; a name is the user's to give.
+    if example is not None and (head is not None or location.told_by == BY_EXAMPLE):
         try:
             confirm(wrapped.model, location, *wrapped._standing(), *inputs.call(example))
         except BaseException:

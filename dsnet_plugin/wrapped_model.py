@@ -108,6 +108,11 @@ class WrappedModel(nn.Module):
         """
         names = [name for name in kwargs if name.startswith("neutral_") and name not in self._inputs.names]
         columns = {name.removeprefix("neutral_"): kwargs.pop(name) for name in names}
+        if unknown := [name for name in columns if not self._inputs.takes(name)]:
+            raise WrapError(
+                f"neutral_{unknown[0]}: {type(self.model).__name__} takes no {unknown[0]}; it takes "
+                f"{', '.join(sorted(self._inputs.names))}"
+            )
         args, labels = self._inputs.take_labels(args, labels)
         asked = labels is not None or return_objective
         ways = (neutral is not None) + (neutral_features is not None) + bool(columns) + (enrolled is not None)
@@ -122,6 +127,8 @@ class WrappedModel(nn.Module):
                 "instead), or return_objective=True to compute the task's loss yourself"
             )
         if enrolled is not None:
+            if getattr(self, "_is_replica", False):
+                raise WrapError("DataParallel would deal out a speaker's numbers: give each row its neutral_features")
             neutral_features = speaker_rows(enrolled, self.head, known_digest(self))
         if not asked and (not ways or self.head.config.reference == "none"):
             self._confirm(args, kwargs)

@@ -235,10 +235,10 @@ def _references(
     found["ten utterances, unlabelled"] = {
         speaker: features(spoken[:: max(1, len(spoken) // 10)][:10]).mean(0) for speaker, spoken in by_speaker.items()
     }
-    names = list(kept)
-    found["another speaker's"] = {
-        speaker: found["1 sentence"][names[(i + 1) % len(names)]] for i, speaker in enumerate(names)
-    }
+    if len(names := list(kept)) > 1:
+        found["another speaker's"] = {
+            speaker: found["1 sentence"][names[(i + 1) % len(names)]] for i, speaker in enumerate(names)
+        }
     found["an angry sentence"] = {
         speaker: features(angry[:1])[0]
         for speaker, spoken in by_speaker.items()

@@ -29,6 +29,10 @@ class Inputs:
     labels_at: int | None
     needs_labels: bool
 
+    def takes(self, name: str) -> bool:
+        """Whether forward has a keyword of this name."""
+        return self.any_keyword or name in self.names
+
     def call(self, inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Positional arguments and keywords from a tensor, a tuple of positional arguments, or a dict of keywords.
 

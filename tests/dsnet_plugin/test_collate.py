@@ -123,6 +123,11 @@ def test_labels_of_differing_shapes_are_refused():
         NeutralCollator(extractor())(made)
 
 
+def test_a_reference_without_sound_is_refused():
+    with pytest.raises(ShapeError, match="the neutral reference of row 1 is empty; expected sound, or None"):
+        NeutralCollator(extractor())(of(ANN, []))
+
+
 def test_labels_in_some_rows_only_are_refused():
     with pytest.raises(ShapeError, match="1 labels for 2 rows"):
         NeutralCollator(extractor())([row(90), {"input_values": [1.0] * 90}])

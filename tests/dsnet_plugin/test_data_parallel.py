@@ -6,7 +6,7 @@ import transformers
 from torch import nn
 from torch.nn.parallel import scatter_gather
 
-from dsnet_plugin import DisentangleConfig, NeutralCollator, wrap
+from dsnet_plugin import DisentangleConfig, NeutralCollator, WrapError, wrap
 from tests.dsnet_plugin.data_parallel import Concatenation, Dealing, TwoReplicas
 from tests.dsnet_plugin.speech_rows import CLASSES, bare, extractor, rows
 
@@ -77,3 +77,11 @@ def test_a_plain_models_whole_objective_is_gathered(two_devices):
     halves = [model(x[i : i + 2], labels=y[i : i + 2], neutral=x_n[i : i + 2]) for i in (0, 2)]
     torch.testing.assert_close(output.loss, torch.stack([half.loss for half in halves]))
     torch.testing.assert_close(output.z_er, torch.cat([half.z_er for half in halves]))
+
+
+def test_an_enrolled_speaker_is_not_dealt_out(two_devices):
+    torch.manual_seed(0)
+    config = DisentangleConfig(reference="difference")
+    model = wrap(nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, CLASSES)), head="2", config=config).eval()
+    with pytest.raises(WrapError, match="DataParallel would deal out a speaker's numbers"):
+        nn.DataParallel(model)(torch.randn(4, 6), enrolled=model.enrol(torch.randn(1, 6)))

@@ -167,6 +167,15 @@ def test_what_cannot_be_enrolled_is_refused(wrapped, tmp_path):
         plain.enrol(features(2, 20))
     with pytest.raises(WrapError, match="given twice"):
         wrapped(features(2, 20), neutral=features(2, 20), enrolled=wrapped.enrol(features(2, 20)))
+    for nobody, message in (
+        ("anna", "a str in the place"),
+        ([features(D)], "a Tensor in the place"),
+        ([], "no speaker is"),
+    ):
+        with pytest.raises(WrapError, match=message):
+            wrapped(features(2, 20), enrolled=nobody)
+    with pytest.raises(WrapError, match="a str in the place of a speaker"):
+        refer_to(wrapped.strip(), "anna")
     (tmp_path / "text").write_text("anna")
     for path in (tmp_path / "text", tmp_path / "nothing"):
         with pytest.raises(CheckpointError, match="holds no enrolled speaker"):
@@ -192,6 +201,29 @@ def test_a_stripped_model_takes_the_reference_and_agrees(wrapped):
         refer_to(stripped, Speaker(torch.zeros(D), "0" * 16))
     with pytest.raises(WrapError, match="no stripped model that takes a reference"):
         refer_to(wrap(Speech(), head="classifier").strip(), speaker)
+
+
+def test_a_stripped_model_keeps_the_reference_in_its_own_type(wrapped):
+    x, speaker = features(5, 20), wrapped.enrol(features(2, 20, seed=2))
+    stripped = wrapped.strip()
+    refer_to(stripped, speaker)
+    with torch.no_grad():
+        expected = stripped(x)["scores"]
+        found = stripped.bfloat16()(x.bfloat16())["scores"]
+    torch.testing.assert_close(found.float(), expected, rtol=0.1, atol=0.05)
+
+
+def test_a_speaker_is_known_to_the_same_model_whatever_its_criterion():
+    torch.manual_seed(0)
+    model, weight = Speech(), torch.tensor([1.0, 2.0, 3.0, 4.0])
+    weighted = wrap(
+        copy.deepcopy(model), head="classifier", config=DIFFERENCE, criterion=nn.CrossEntropyLoss(weight)
+    ).eval()
+    plain = wrap(model, head="classifier", config=DIFFERENCE).eval()
+    plain.head.load_state_dict(weighted.head.state_dict(), strict=False)
+    x, anna = features(5, 20), weighted.enrol(features(2, 20, seed=2))
+    with torch.no_grad():
+        assert torch.equal(plain(x, enrolled=anna)["scores"], weighted(x, enrolled=anna)["scores"])
 
 
 def test_it_compiles_without_a_graph_break_and_is_exported_with_the_reference_as_a_second_input():

@@ -317,11 +317,11 @@ H = features(N, D)
         ({"neutral": H[:2], "neutral_index": INDEX.tolist()}, "neutral_index is a list; expected torch.int64 of shape"),
         (
             {"neutral_mask": MASK[:5]},
-            r"neutral_mask is torch.bool of shape \(5,\); expected a tensor with one a row of h",
+            r"neutral_mask is torch.bool of shape \(5,\); expected torch.bool of shape \(6,\), one a row of h",
         ),
         (
             {"neutral_mask": MASK.tolist()},
-            r"neutral_mask is a list; expected a tensor with one a row of h, of shape \(6,\)",
+            r"neutral_mask is a list; expected torch.bool of shape \(6,\)",
         ),
     ],
 )

@@ -275,6 +275,21 @@ def test_an_encoder_compiled_by_torchscript_learns_under_the_head(how):
         wrap(torch.jit.script(nn.Sequential(nn.Linear(20, 16), nn.Linear(16, CLASSES))), **how)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_a_frozen_torchscript_encoder_which_is_in_no_mode_is_no_hindrance():
+    encoder = torch.jit.freeze(torch.jit.script(nn.Sequential(nn.Linear(20, 16), nn.ReLU()).eval()))
+    x = speech()[:, 0]
+    model = wrap(nn.Sequential(encoder, nn.Linear(16, CLASSES)), example=x)
+    model(x, labels=labels(len(x)), neutral=x).loss.backward()
+    assert model.eval()(x).shape == (len(x), CLASSES)
+
+
+def test_a_misspelt_neutral_input_is_named():
+    model = wrap(Block(), head="decision")
+    with pytest.raises(WrapError, match="neutral_featurs: Block takes no featurs; it takes features"):
+        model(speech(), labels=labels(len(speech())), neutral_featurs=speech())
+
+
 def test_a_model_that_computes_with_its_classifiers_weight_is_told_and_no_class_of_ours_is_named():
     class Cosine(nn.Module):
         def __init__(self):

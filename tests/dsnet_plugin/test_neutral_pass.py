@@ -186,6 +186,20 @@ def test_one_reference_goes_through_batch_norm_as_in_evaluation():
     torch.testing.assert_close(h_n, encoder.eval()(x_n))
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_a_batch_norm_compiled_by_torchscript_is_treated_alike():
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Linear(20, 16), nn.BatchNorm1d(16)).train()
+    with torch.no_grad():
+        plain(torch.randn(32, 20) * 3 + 1)
+    scripted = torch.jit.script(copy.deepcopy(plain))
+    x_n = torch.randn(1, 20)
+    expected = neutral_pass(plain, lambda: plain(x_n))
+    torch.testing.assert_close(neutral_pass(scripted, lambda: scripted(x_n)), expected)
+    assert scripted[1].training
+    torch.testing.assert_close(scripted[1].running_mean, plain[1].running_mean)
+
+
 def test_the_method_dsnet_leaves_the_statistics_of_the_labelled_batches_alone():
     torch.manual_seed(0)
     method = create_method("dsnet", create_encoder("cnn", dropout=0.0), 4).train()

@@ -290,3 +290,48 @@ def test_a_models_own_attributes_are_not_hidden_by_those_of_wrapping():
     model.tail, model.confirm = "its own", "too"
     wrapped_model = wrap(model, num_classes=4, example=X)
     assert (wrapped_model.tail, wrapped_model.confirm) == ("its own", "too")
+
+
+class Rating(nn.Module):
+    def __init__(self, behind=lambda z: 1 + 4 * z.sigmoid()):
+        super().__init__()
+        self.encoder, self.rating = nn.Linear(20, 16), nn.Linear(16, 2)
+        self.behind = behind
+
+    def forward(self, x):
+        return self.behind(self.rating(self.encoder(x).relu()))
+
+
+@pytest.mark.parametrize("how", [{"example": torch.zeros(2, 20)}, {"num_classes": 2}])
+def test_a_criterion_in_front_of_a_function_is_said(how, caplog):
+    with caplog.at_level(logging.WARNING, "dsnet_plugin"):
+        wrap(Rating(), criterion=nn.MSELoss(), **how)(torch.randn(4, 20))
+    assert "the criterion is given the head's logits, from which Rating computes what it returns" in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, "dsnet_plugin"):
+        wrap(Rating(lambda z: z), criterion=nn.MSELoss(), **how)(torch.randn(4, 20))
+        wrap(Rating(), **how)(torch.randn(4, 20))
+    assert "criterion" not in caplog.text
+
+
+class Skipped(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.encoder, self.classifier, self.beside = nn.Linear(20, 16), nn.Linear(16, 4), nn.Linear(16, 4)
+
+    def forward(self, x):
+        h = self.encoder(x).relu()
+        return self.classifier(h) + self.beside(h)
+
+
+def test_a_named_layer_that_does_not_give_what_the_model_returns_is_said_with_an_example(caplog):
+    x = torch.zeros(2, 20)
+    with caplog.at_level(logging.WARNING, "dsnet_plugin"):
+        wrap(Skipped(), head="classifier", example=x)
+    assert "Skipped: nothing that the model returns is what a head in the place of classifier gives" in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, "dsnet_plugin"):
+        wrap(Rating(), head="rating", example=x)
+    assert not caplog.records
+    with pytest.raises(HeadNotFoundError, match=r"encoder was taken for the classifier of Rating by its name.*shapes"):
+        wrap(Rating(), num_classes=4, head="encoder", example=x)

@@ -133,7 +133,8 @@ def test_a_pipeline_hears_the_speaker_whom_the_model_refers_to(tmp_path):
     model, x = trained("wav2vec2", config=DisentangleConfig(reference="difference"))
     anna = model.enrol(WAVES[1:2])
     model.strip().save_pretrained(tmp_path)
-    again = load_stripped(tmp_path, transformers.Wav2Vec2ForSequenceClassification)
+    load_stripped(tmp_path, transformers.Wav2Vec2ForSequenceClassification).save_pretrained(tmp_path / "again")
+    again = load_stripped(tmp_path / "again", transformers.Wav2Vec2ForSequenceClassification)
     run = transformers.pipeline("audio-classification", model=again, feature_extractor=extractor())
     values = extractor()(x[0].numpy(), sampling_rate=16_000, return_tensors="pt")
     with torch.no_grad():

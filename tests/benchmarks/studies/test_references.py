@@ -57,6 +57,8 @@ def test_each_model_is_tested_with_every_reference_that_it_takes_and_the_table_c
         "another speaker's",
         *references.ROOMS,
     }
+    # A fold's left-out speaker is alone, and there is no other whose sentence could be taken.
+    assert set(lines["dsnet-enrolled"]["uars"]["one"]) == kinds - {"another speaker's"}
     # Of three neutral utterances of each speaker one is left to score: all methods on the same ones.
     assert {line["utterances"]["other"] for line in lines.values()} == {4 * 10}
     again = CliRunner().invoke(app, arguments, catch_exceptions=False)
