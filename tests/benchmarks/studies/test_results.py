@@ -44,6 +44,21 @@ def test_the_table_of_references_is_that_of_the_committed_lines():
     assert set(expected) <= set(rows(CHOOSING))
 
 
+def test_the_table_of_models_without_a_reference_is_that_of_the_committed_lines():
+    file = PROJECT / "benchmarks" / "results" / "frozen" / "references.jsonl"
+    lines = [
+        from_json(references.ReferenceRecord, json.loads(line), "line", "") for line in file.read_text().splitlines()
+    ]
+    expected = [
+        (source, method, reference, within, scores[-1])
+        for source in ("nemo", "ravdess", "emovo")
+        for method, reference, within, *scores in references.table([r for r in lines if r.source == source]).rows
+        if reference in ("none", "1 sentence")
+    ]
+    assert len(expected) == 12
+    assert set(expected) <= set(rows(CHOOSING))
+
+
 @pytest.mark.parametrize(
     ("lines", "choice"),
     [
