@@ -63,7 +63,6 @@ def test_the_table_of_models_without_a_reference_is_that_of_the_committed_lines(
     ("lines", "choice"),
     [
         ("chosen", {"seeds": "0,1,2"}),
-        ("chosen", {"seeds": "0"}),
         ("confirmed", {"sources": "emovo,ravdess", "seeds": "0,1,2,3,4"}),
     ],
 )
