@@ -91,6 +91,7 @@ def main(
     out: Annotated[Path, typer.Option(help="The lines; those that are there are not computed again.")] = Path(
         "runs/references.jsonl"
     ),
+    figure: Annotated[Path | None, typer.Option(help="An SVG of the table's last method with a reference.")] = None,
 ) -> None:
     """Tests finished models with other references than those of the run, and prints a table."""
     lines = [from_json(ReferenceRecord, line, str(out), "delete the file") for line in read_lines(out)]
@@ -110,6 +111,41 @@ def main(
     if not lines:
         raise RunError(f"{run} has no finished model of {spec}")
     typer.echo(terminal(table(lines)))
+    if figure is not None:
+        draw(lines, figure)
+
+
+def draw(lines: Sequence[ReferenceRecord], path: Path) -> None:
+    """What each kind of reference adds to the UAR of the baseline, within and across, as bars."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    rows = table(lines).rows
+    baseline, (method, *_) = rows[0], next(row for row in rows if row[1] == "1 sentence")
+    kinds = [row for row in rows if row[0] == method]
+    picture = Figure(figsize=(8, 0.42 * len(kinds) + 1), layout="constrained")
+    axes = picture.subplots(1, 2, sharey=True)
+    for axis, column, title in zip(axes, (2, -1), ("within", "on other corpora"), strict=True):
+        gains = [
+            None if row[column] == "-" else _first(str(row[column])) - _first(str(baseline[column])) for row in kinds
+        ]
+        places = range(len(kinds))
+        axis.barh(places, [gain or 0 for gain in gains], color=["C2" if (gain or 0) > 0 else "C3" for gain in gains])
+        axis.set(
+            title=title, xlabel="points of UAR above the baseline", yticks=places, yticklabels=[row[1] for row in kinds]
+        )
+        axis.axvline(0, color="k", linewidth=0.8)
+        axis.grid(axis="x", alpha=0.3)
+    axes[0].invert_yaxis()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with rc_context(
+        {"svg.fonttype": "none", "svg.hashsalt": "references"}
+    ):  # text as text, and the same file each time
+        picture.savefig(path, format="svg", metadata={"Date": None})
+
+
+def _first(cell: str) -> float:
+    return float(cell.split(maxsplit=1)[0])
 
 
 def table(lines: Sequence[ReferenceRecord]) -> Table:

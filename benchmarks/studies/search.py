@@ -22,7 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from benchmarks.corpora import EMOTIONS
-from benchmarks.data import EncoderSpec, FoldSide, divide, select_folds
+from benchmarks.data import EncoderSpec, FoldSide, SpeechData, divide, select_folds
 from benchmarks.data.front_end import trainable_encoder
 from benchmarks.grid.corpus_data import load_data, usable
 from benchmarks.grid.plan import PlannedCell, plan
@@ -32,7 +32,7 @@ from benchmarks.output.files import append_line, read_lines
 from benchmarks.output.formats import terminal
 from benchmarks.output.table import Table
 from benchmarks.output.typed_json import from_json, to_json
-from benchmarks.studies.candidates import CANDIDATES, make_candidate
+from benchmarks.studies.candidates import CANDIDATES, STANDARDISED, make_candidate
 from benchmarks.training import derive_seed
 from benchmarks.training.adam import AdamStep, make_adam
 from benchmarks.training.batch_norm_statistics import fit_statistics
@@ -40,7 +40,7 @@ from benchmarks.training.device import make_accelerator
 from benchmarks.training.fit import evaluate, train_epoch
 from benchmarks.training.inference import predict
 
-MEASURES = ("baseline", "baseline-sentence", *CANDIDATES)
+MEASURES = ("baseline", "baseline-sentence", STANDARDISED, *CANDIDATES)
 
 Confusion = Sequence[Sequence[int]]
 """Counts of utterances, rows the truth, columns the prediction, in the order of ``EMOTIONS``."""
@@ -125,8 +125,12 @@ def train(form: str, cell: PlannedCell) -> SearchRecord:
     """Trains one form on one fold, as :func:`benchmarks.training.fit.fit` does, and tests the epoch that validation chose."""
     torch.set_num_threads(1)
     accelerator = make_accelerator("cpu", cell.settings.precision)
-    load = partial(load_data, front_end=cell.front_end, device=accelerator.device, skip=False)
-    settings, data = cell.settings, load(cell.corpus).data
+    read = partial(load_data, front_end=cell.front_end, device=accelerator.device, skip=False)
+
+    def load(spec: CorpusSpec) -> SpeechData:
+        return standardised(read(spec).data) if form == STANDARDISED else read(spec).data
+
+    settings, data = cell.settings, load(cell.corpus)
     (fold,) = select_folds(divide(data.utterances, cell.protocol), str(cell.fold))
     torch.manual_seed(derive_seed(settings.seed, fold.number, "weights"))
     speakers = {data.utterances[i].speaker for i in fold.train}
@@ -147,7 +151,7 @@ def train(form: str, cell: PlannedCell) -> SearchRecord:
     method.load_state_dict(chosen)
     tests = {}
     for spec in (cell.corpus, *cell.targets):
-        heard = load(spec).data
+        heard = load(spec)
         indices: Sequence[int] = fold.test if spec == cell.corpus else range(len(heard.utterances))
         side = FoldSide(heard, indices, method, seed=settings.seed, enrol=settings.enrol)
         predicted = predict(method, side, 256, accelerator).argmax(1)
@@ -163,6 +167,17 @@ def train(form: str, cell: PlannedCell) -> SearchRecord:
         tests,
         describe(accelerator.device),
     )
+
+
+def standardised(data: SpeechData) -> SpeechData:
+    """Encoded utterances, each less the mean over all that its speaker said, over their deviation: what needs no label at all."""
+    features = torch.stack(data.features)
+    speakers = [utterance.speaker for utterance in data.utterances]
+    for speaker in set(speakers):
+        own = torch.tensor([name == speaker for name in speakers])
+        deviation, mean_ = torch.std_mean(features[own], 0, correction=0)
+        features[own] = (features[own] - mean_) / (deviation + 1e-5)
+    return SpeechData(data.utterances, list(features), data.max_frames, data.device, data.input_kind)
 
 
 def table(lines: Sequence[SearchRecord]) -> Table:

@@ -44,6 +44,12 @@ def test_the_table_of_references_is_that_of_the_committed_lines():
     assert set(expected) <= set(rows(CHOOSING))
 
 
+def test_the_picture_of_references_is_drawn_from_the_committed_lines(tmp_path):
+    lines = PROJECT / "benchmarks" / "results" / "enrolled" / "references.jsonl"
+    references.main("enrolled", tmp_path, out=lines, figure=tmp_path / "references.svg")
+    assert (tmp_path / "references.svg").read_text() == (PROJECT / "docs" / "references.svg").read_text()
+
+
 def test_the_table_of_models_without_a_reference_is_that_of_the_committed_lines():
     file = PROJECT / "benchmarks" / "results" / "frozen" / "references.jsonl"
     lines = [
