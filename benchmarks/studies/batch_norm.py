@@ -254,8 +254,8 @@ def _train(
         epochs=epochs,
         truth=data.labels[fold.test].tolist(),
         predicted=predicted.tolist(),
-        training_seconds=round(seconds["training"], 1),
-        statistics_seconds=round(seconds["statistics"], 1),
+        training_seconds=round(seconds["training"], 4),
+        statistics_seconds=round(seconds["statistics"], 4),
         statistics_utterances=STATISTICS_UTTERANCES,
         environment=to_json(describe(accelerator.device)),
     )
