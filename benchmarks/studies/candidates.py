@@ -152,14 +152,14 @@ class _Always(DisentangleHead):
             self.training = training
 
 
-STANDARDISED = "baseline-standardised"
-"""The baseline on features that are standardised over all that a speaker said, without a label."""
+STANDARDISED: dict[str, int | None] = {"baseline-standardised": None, "baseline-standardised-10": 10}
+"""Baselines on features that are standardised speaker by speaker, without a label: over so many utterances, None for all."""
 
 
 def make_candidate(name: str, encoder: Any, num_classes: int, num_speakers: int) -> Method:
     """A form by its name; those that begin with ``baseline`` are what the forms are measured by."""
     if name == "baseline-sentence":
         return Subtraction(encoder, num_classes)
-    if name in ("baseline", "baseline-all", STANDARDISED):
+    if name in ("baseline", "baseline-all", *STANDARDISED):
         return Baseline(encoder, num_classes, equal_utterances=name != "baseline-all")
     return CandidateDSNet(encoder, num_classes, CANDIDATES[name], num_speakers)

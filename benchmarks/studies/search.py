@@ -7,6 +7,7 @@ prints the table of the lines that are there, of ``--sources`` and ``--seeds``.
 """
 
 import copy
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -40,7 +41,7 @@ from benchmarks.training.device import make_accelerator
 from benchmarks.training.fit import evaluate, train_epoch
 from benchmarks.training.inference import predict
 
-MEASURES = ("baseline", "baseline-sentence", STANDARDISED, *CANDIDATES)
+MEASURES = ("baseline", "baseline-sentence", *STANDARDISED, *CANDIDATES)
 
 Confusion = Sequence[Sequence[int]]
 """Counts of utterances, rows the truth, columns the prediction, in the order of ``EMOTIONS``."""
@@ -128,7 +129,8 @@ def train(form: str, cell: PlannedCell) -> SearchRecord:
     read = partial(load_data, front_end=cell.front_end, device=accelerator.device, skip=False)
 
     def load(spec: CorpusSpec) -> SpeechData:
-        return standardised(read(spec).data) if form == STANDARDISED else read(spec).data
+        data: SpeechData = read(spec).data
+        return standardised(data, STANDARDISED[form]) if form in STANDARDISED else data
 
     settings, data = cell.settings, load(cell.corpus)
     (fold,) = select_folds(divide(data.utterances, cell.protocol), str(cell.fold))
@@ -169,13 +171,19 @@ def train(form: str, cell: PlannedCell) -> SearchRecord:
     )
 
 
-def standardised(data: SpeechData) -> SpeechData:
-    """Encoded utterances, each less the mean over all that its speaker said, over their deviation: what needs no label at all."""
+def standardised(data: SpeechData, count: int | None = None) -> SpeechData:
+    """Encoded utterances, each less the mean of what its speaker said, over the deviation: what needs no label at all.
+
+    Args:
+        data: the corpus, of a frozen encoder.
+        count: how many utterances of each speaker mean and deviation are taken over, drawn at random; None takes all.
+    """
     features = torch.stack(data.features)
     speakers = [utterance.speaker for utterance in data.utterances]
     for speaker in set(speakers):
-        own = torch.tensor([name == speaker for name in speakers])
-        deviation, mean_ = torch.std_mean(features[own], 0, correction=0)
+        own = [i for i, name in enumerate(speakers) if name == speaker]
+        drawn = own if count is None else random.Random(speaker).sample(own, min(count, len(own)))
+        deviation, mean_ = torch.std_mean(features[drawn], 0, correction=0)
         features[own] = (features[own] - mean_) / (deviation + 1e-5)
     return SpeechData(data.utterances, list(features), data.max_frames, data.device, data.input_kind)
 

@@ -82,6 +82,13 @@ def test_standardised_utterances_are_each_speaker_s_in_units_of_its_own_spread()
     for own in (found[::2], found[1::2]):
         torch.testing.assert_close(own.mean(0), torch.zeros(2, 16), atol=1e-5, rtol=0)
         torch.testing.assert_close(own.std(0, correction=0), torch.ones(2, 16), atol=1e-3, rtol=0)
+    ten = standardised(data, 10).inputs(range(40))
+    for own in (slice(0, None, 2), slice(1, None, 2)):
+        shift, scale = ten[own] - found[own] * (ten[own].std(0) / found[own].std(0)), ten[own].std(0)
+        torch.testing.assert_close(
+            shift, shift[:1].expand_as(shift), atol=1e-4, rtol=0
+        )  # one shift and one scale a speaker
+        assert (scale - 1).abs().max() > 1e-3  # and not those of all
     assert torch.equal(data.inputs(range(40)), torch.stack(features))  # what other forms hear stays as it is
 
 
