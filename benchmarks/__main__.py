@@ -14,6 +14,8 @@ def main() -> None:
     except BaseException:
         if watch.received is None:
             raise
+    finally:
+        watch.rest()
     if watch.received is not None:
         print(stop_line(watch.received), file=sys.stderr)
         status = 128 + watch.received

@@ -69,6 +69,38 @@ def test_in_the_first_seconds_a_signal_is_one_line_and_the_status_of_a_shell(num
     assert said(errors) == [LINE.format(number.name)]
 
 
+LOST = """
+import os, signal, sys, time
+from benchmarks.commands.stopping import SignalWatch, Stopped
+
+class Handle:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0)  # here the exception is raised, and lost
+
+watch = SignalWatch()
+del_me = Handle()
+try:
+    try:
+        del del_me
+        print("lost", flush=True)
+        time.sleep(60)
+    finally:
+        time.sleep(2.5)
+        print("cleaned up", flush=True)
+except Stopped:
+    watch.rest()
+    time.sleep(1.5)
+    print("ended", flush=True)
+"""
+
+
+def test_a_signal_that_gets_lost_in_a_destructor_comes_again_and_leaves_the_cleaning_up_alone():
+    done = subprocess.run([sys.executable, "-c", LOST], check=True, capture_output=True, text=True, timeout=30)
+    assert "Exception ignored in" in done.stderr
+    assert done.stdout.split("\n") == ["lost", "cleaned up", "ended", ""]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_amid_a_grid_the_workers_end_with_it_and_say_nothing(number, small_root, tmp_path):
     spec = write_spec(tmp_path, small_root, settings={"epochs": 1000, "max_frames": 32, "batch_size": 8})
