@@ -114,7 +114,10 @@ def confirm(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> None:
-    """Checks by a forward pass that a place told by the module tree is the classifier's; the model stays as it is.
+    """Checks by a forward pass that a place is the classifier's; the model stays as it is.
+
+    Of a place that the user named, which may be wanted for its own sake, a warning says what is odd. Another warns of a criterion
+    that does not see what the model returns.
 
     Args:
         model: with a module standing in the place.

@@ -86,11 +86,11 @@ def _encode(
     def compute(batch: Sequence[int]) -> None:
         inputs = {}
         for i in batch:
+            spoken = utterances[i]
             try:
-                spoken = utterances[i]
                 inputs[i] = read(spoken.path, front_end.max_frames, spoken.start, spoken.end, front_end.onset)
             except AudioError as error:
-                problems[utterances[i].key] = str(error).removeprefix(f"{utterances[i].path}: ")
+                problems[spoken.key] = str(error).removeprefix(f"{spoken.path}: ")
         if not inputs:
             return
         bf16 = torch.autocast(device.type, torch.bfloat16, enabled=front_end.precision == "bf16")

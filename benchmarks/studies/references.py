@@ -126,11 +126,9 @@ def draw(lines: Sequence[ReferenceRecord], path: Path) -> None:
     picture = Figure(figsize=(8, 0.42 * len(kinds) + 1), layout="constrained")
     axes = picture.subplots(1, 2, sharey=True)
     for axis, column, title in zip(axes, (2, -1), ("within", "on other corpora"), strict=True):
-        gains = [
-            None if row[column] == "-" else _first(str(row[column])) - _first(str(baseline[column])) for row in kinds
-        ]
+        gains = [0.0 if row[column] == "-" else _points(row[column]) - _points(baseline[column]) for row in kinds]
         places = range(len(kinds))
-        axis.barh(places, [gain or 0 for gain in gains], color=["C2" if (gain or 0) > 0 else "C3" for gain in gains])
+        axis.barh(places, gains, color=["C2" if gain > 0 else "C3" for gain in gains])
         axis.set(
             title=title, xlabel="points of UAR above the baseline", yticks=places, yticklabels=[row[1] for row in kinds]
         )
@@ -138,14 +136,14 @@ def draw(lines: Sequence[ReferenceRecord], path: Path) -> None:
         axis.grid(axis="x", alpha=0.3)
     axes[0].invert_yaxis()
     path.parent.mkdir(parents=True, exist_ok=True)
-    with rc_context(
-        {"svg.fonttype": "none", "svg.hashsalt": "references"}
-    ):  # text as text, and the same file each time
+    # Text as text, and the same file each time.
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "references"}):
         picture.savefig(path, format="svg", metadata={"Date": None})
 
 
-def _first(cell: str) -> float:
-    return float(cell.split(maxsplit=1)[0])
+def _points(cell: object) -> float:
+    """The mean that a cell of the table says."""
+    return float(str(cell).split(maxsplit=1)[0])
 
 
 def table(lines: Sequence[ReferenceRecord]) -> Table:

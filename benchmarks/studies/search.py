@@ -183,8 +183,8 @@ def standardised(data: SpeechData, count: int | None = None) -> SpeechData:
     for speaker in set(speakers):
         own = [i for i, name in enumerate(speakers) if name == speaker]
         drawn = own if count is None else random.Random(speaker).sample(own, min(count, len(own)))
-        deviation, mean_ = torch.std_mean(features[drawn], 0, correction=0)
-        features[own] = (features[own] - mean_) / (deviation + 1e-5)
+        deviation, centre = torch.std_mean(features[drawn], 0, correction=0)
+        features[own] = (features[own] - centre) / (deviation + 1e-5)
     return SpeechData(data.utterances, list(features), data.max_frames, data.device, data.input_kind)
 
 
