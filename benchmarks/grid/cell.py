@@ -40,6 +40,7 @@ from benchmarks.training import (
     derive_seed,
     load_model,
 )
+from benchmarks.training.device import put_on_device
 from benchmarks.training.fit import fit, make_method
 from benchmarks.training.inference import predict, spaces
 from dsnet_plugin import DSNetError
@@ -140,7 +141,7 @@ def read_result(out: Path, folder: str) -> CellRecord | None:
 
 def _best(folder: Path, accelerator: Accelerator) -> Method:
     """The model of the epoch that the validation speaker chose."""
-    return load_model(folder / MODEL_NAME)[0].to(accelerator.device)
+    return put_on_device(load_model(folder / MODEL_NAME)[0], accelerator.device)
 
 
 def _test(

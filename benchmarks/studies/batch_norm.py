@@ -213,7 +213,7 @@ def _train(
     method = kind(encoder, len(EMOTIONS))
     training = FoldSide(data, fold.train, method, "error", settings.seed)
     validation, test = (FoldSide(data, side, method, seed=settings.seed) for side in (fold.validation, fold.test))
-    put_on_device(method, settings, accelerator.device)
+    put_on_device(method, accelerator.device)
     step = AdamStep(method, make_adam(method, settings.learning_rate), accelerator)
     batches = -(-len(training.training_places(0)) // settings.batch_size)
     epochs: list[EpochScores] = []

@@ -7,7 +7,6 @@ from torch._functorch import config as functorch
 
 from benchmarks.errors import RunError
 from benchmarks.methods import Method
-from benchmarks.training.settings import TrainingSettings
 
 
 def make_accelerator(device: str, precision: str) -> Accelerator:
@@ -34,12 +33,16 @@ def resolve_precision(precision: str, device: torch.device) -> str:
     return "bf16" if fast else "fp32"
 
 
-def put_on_device(method: Method, settings: TrainingSettings, device: torch.device) -> None:
-    """Moves a method to the device in the layout that its convolutions are fastest in, and compiles its encoder if asked."""
+def put_on_device(method: Method, device: torch.device) -> Method:
+    """Moves a method to the device in the layout that its convolutions and poolings are fastest in, and returns it."""
     method.to(device)
     if method.encoder.input_kind == "lmfb":
         method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in its stubs
-    if settings.compile:
-        # Watching goes through a step's graph once a loss, and a compiled backward pass gives its buffers away at the first.
-        functorch.donated_buffer = False
-        method.encoder.compile()
+    return method
+
+
+def compile_encoder(method: Method) -> None:
+    """Has torch compile a method's encoder at its first call."""
+    # Watching goes through a step's graph once a loss, and a compiled backward pass gives its buffers away at the first.
+    functorch.donated_buffer = False
+    method.encoder.compile()

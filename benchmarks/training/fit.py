@@ -29,7 +29,7 @@ from benchmarks.training.checkpoint import (
     save_model,
     save_state,
 )
-from benchmarks.training.device import put_on_device
+from benchmarks.training.device import compile_encoder, put_on_device
 from benchmarks.training.identity import TrainingIdentity, check_same
 from benchmarks.training.settings import TrainingSettings, derive_seed
 from benchmarks.training.story import Epoch, SideSizes, TrainingStory
@@ -82,7 +82,9 @@ def fit(
     trained = len(training.training_places(0))
     if trained < 2:
         raise RunError(f"fold {fold.number}: {trained} utterances to train on; expected at least 2")
-    put_on_device(method, settings, accelerator.device)
+    put_on_device(method, accelerator.device)
+    if settings.compile:
+        compile_encoder(method)
     optimizer = make_adam(method, settings.learning_rate)
     # torch's patience counts the bad epochs that are let pass: the paper's 20th is the first that is not.
     schedule = ReduceLROnPlateau(optimizer, factor=0.5, patience=settings.patience - 1, threshold=0.0)

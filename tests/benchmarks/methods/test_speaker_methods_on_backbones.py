@@ -6,7 +6,6 @@ import torch
 from benchmarks.methods import METHODS
 from benchmarks.training.device import put_on_device
 from benchmarks.training.fit import training_step
-from benchmarks.training.settings import TrainingSettings
 from tests.benchmarks.methods.paired_batches import ENCODERS, make_encoder
 from tests.benchmarks.methods.steps import SPEAKERS, adam_step, batch, changed, snapshot
 
@@ -41,7 +40,7 @@ def batch_for(encoder, method):
 def test_a_step_trains_each_part_and_inference_gives_logits(name, backbone, precision, tmp_path):
     encoder = make_encoder(backbone, tmp_path, precision)
     method = METHODS[name](encoder, 4, num_speakers=SPEAKERS)
-    put_on_device(method, TrainingSettings(), torch.device("cpu"))
+    put_on_device(method, torch.device("cpu"))
     method.train()
     before = {part: (module, snapshot(module)) for part, module in method.named_children()}
     step, data, losses = adam_step(method, precision=precision), batch_for(encoder, method), {}
