@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from benchmarks.methods import Baseline, Batch, DSNet, Losses, Method, MethodOutput, Step, Subtraction
 from benchmarks.methods.gradient_reversal import reversal_strength, reverse_gradient
 from benchmarks.methods.subtraction import less_reference
+from benchmarks.studies.standardised import STANDARDISED
 from dsnet_plugin import Classifier, DisentangleHead
 
 _CONTRAST_TEMPERATURE = 0.1
@@ -152,14 +153,10 @@ class _Always(DisentangleHead):
             self.training = training
 
 
-STANDARDISED: dict[str, int | None] = {"baseline-standardised": None, "baseline-standardised-10": 10}
-"""Baselines on features that are standardised speaker by speaker, without a label: over so many utterances, None for all."""
-
-
 def make_candidate(name: str, encoder: Any, num_classes: int, num_speakers: int) -> Method:
     """A form by its name; those that begin with ``baseline`` are what the forms are measured by."""
     if name == "baseline-sentence":
         return Subtraction(encoder, num_classes)
-    if name in ("baseline", "baseline-all", *STANDARDISED):
+    if name in ("baseline", "baseline-all") or name in STANDARDISED:
         return Baseline(encoder, num_classes, equal_utterances=name != "baseline-all")
     return CandidateDSNet(encoder, num_classes, CANDIDATES[name], num_speakers)

@@ -7,7 +7,6 @@ prints the table of the lines that are there, of ``--sources`` and ``--seeds``.
 """
 
 import copy
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -33,7 +32,8 @@ from benchmarks.output.files import append_line, read_lines
 from benchmarks.output.formats import terminal
 from benchmarks.output.table import Table
 from benchmarks.output.typed_json import from_json, to_json
-from benchmarks.studies.candidates import CANDIDATES, STANDARDISED, make_candidate
+from benchmarks.studies.candidates import CANDIDATES, make_candidate
+from benchmarks.studies.standardised import STANDARDISED, standardised
 from benchmarks.training import derive_seed
 from benchmarks.training.adam import AdamStep, make_adam
 from benchmarks.training.batch_norm_statistics import fit_statistics
@@ -128,9 +128,9 @@ def train(form: str, cell: PlannedCell) -> SearchRecord:
     accelerator = make_accelerator("cpu", cell.settings.precision)
     read = partial(load_data, front_end=cell.front_end, device=accelerator.device, skip=False)
 
-    def load(spec: CorpusSpec) -> SpeechData:
+    def load(spec: CorpusSpec, testing: bool = False) -> SpeechData:
         data: SpeechData = read(spec).data
-        return standardised(data, STANDARDISED[form]) if form in STANDARDISED else data
+        return standardised(data, STANDARDISED[form], testing) if form in STANDARDISED else data
 
     settings, data = cell.settings, load(cell.corpus)
     (fold,) = select_folds(divide(data.utterances, cell.protocol), str(cell.fold))
@@ -153,7 +153,7 @@ def train(form: str, cell: PlannedCell) -> SearchRecord:
     method.load_state_dict(chosen)
     tests = {}
     for spec in (cell.corpus, *cell.targets):
-        heard = load(spec)
+        heard = load(spec, testing=True)
         indices: Sequence[int] = fold.test if spec == cell.corpus else range(len(heard.utterances))
         side = FoldSide(heard, indices, method, seed=settings.seed, enrol=settings.enrol)
         predicted = predict(method, side, 256, accelerator).argmax(1)
@@ -169,23 +169,6 @@ def train(form: str, cell: PlannedCell) -> SearchRecord:
         tests,
         describe(accelerator.device),
     )
-
-
-def standardised(data: SpeechData, count: int | None = None) -> SpeechData:
-    """Encoded utterances, each less the mean of what its speaker said, over the deviation: what needs no label at all.
-
-    Args:
-        data: the corpus, of a frozen encoder.
-        count: how many utterances of each speaker mean and deviation are taken over, drawn at random; None takes all.
-    """
-    features = torch.stack(data.features)
-    speakers = [utterance.speaker for utterance in data.utterances]
-    for speaker in set(speakers):
-        own = [i for i, name in enumerate(speakers) if name == speaker]
-        drawn = own if count is None else random.Random(speaker).sample(own, min(count, len(own)))
-        deviation, centre = torch.std_mean(features[drawn], 0, correction=0)
-        features[own] = (features[own] - centre) / (deviation + 1e-5)
-    return SpeechData(data.utterances, list(features), data.max_frames, data.device, data.input_kind)
 
 
 def table(lines: Sequence[SearchRecord]) -> Table:

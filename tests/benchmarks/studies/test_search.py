@@ -1,18 +1,14 @@
 """The search's forms do what their fields say, and its table is arithmetic on confusion matrices."""
 
-from pathlib import Path
-
 import pytest
 import torch
 import torch.nn.functional as F
 
 from backbones import FeatureEncoder
-from benchmarks.corpora import EMOTIONS, Utterance
-from benchmarks.data import SpeechData
 from benchmarks.methods import Baseline, Subtraction
 from benchmarks.output.environment import describe
 from benchmarks.studies.candidates import CANDIDATES, make_candidate
-from benchmarks.studies.search import SearchRecord, standardised, table
+from benchmarks.studies.search import SearchRecord, table
 
 SPEAKERS = 3
 CPU = torch.device("cpu")
@@ -71,25 +67,6 @@ def test_the_contrast_asks_for_the_speaker_s_own_reference_among_the_batch_s():
     assert output.losses["contrast"].item() == pytest.approx(
         F.cross_entropy(by_hand, given["neutral_index"]).item(), abs=1e-4
     )
-
-
-def test_standardised_utterances_are_each_speaker_s_in_units_of_its_own_spread():
-    generator = torch.Generator().manual_seed(0)
-    features = [torch.randn(2, 16, generator=generator) * (1 + i % 2) + 5 * (i % 2) for i in range(40)]
-    utterances = [Utterance(str(i), Path(), "ab"[i % 2], EMOTIONS[i % 4]) for i in range(40)]
-    data = SpeechData(utterances, features, 50, CPU, "encoded")
-    found = standardised(data).inputs(range(40))
-    for own in (found[::2], found[1::2]):
-        torch.testing.assert_close(own.mean(0), torch.zeros(2, 16), atol=1e-5, rtol=0)
-        torch.testing.assert_close(own.std(0, correction=0), torch.ones(2, 16), atol=1e-3, rtol=0)
-    ten = standardised(data, 10).inputs(range(40))
-    for own in (slice(0, None, 2), slice(1, None, 2)):
-        shift, scale = ten[own] - found[own] * (ten[own].std(0) / found[own].std(0)), ten[own].std(0)
-        torch.testing.assert_close(
-            shift, shift[:1].expand_as(shift), atol=1e-4, rtol=0
-        )  # one shift and one scale a speaker
-        assert (scale - 1).abs().max() > 1e-3  # and not those of all
-    assert torch.equal(data.inputs(range(40)), torch.stack(features))  # what other forms hear stays as it is
 
 
 def test_recombination_reads_the_emotion_off_a_restored_mixture_in_training_alone():
