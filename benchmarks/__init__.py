@@ -3,8 +3,8 @@
 From the top to the bottom; a room imports from itself and from those below it, and ``errors.py`` lies below them all:
 
 - ``wrap_sweep``: wraps every model at hand, and checks what ``wrap`` promises of it.
-- ``studies``: scripts that put the suite itself to the test: its defaults, its readers.
 - ``commands``: the command line, one file a command.
+- ``studies``: scripts that put the suite itself to the test: its defaults, its readers; and the tables of what they found.
 - ``deploy``: a trained model at work: predictions, exported files, the demo page.
 - ``report``: finished lines as tables, figures and one page.
 - ``grid``: a specification, its plan, its cells, and the records that they leave.

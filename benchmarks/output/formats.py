@@ -41,6 +41,11 @@ def terminal(table: Table) -> str:
     return _aligned(table.header, rows, table.left)
 
 
+def titled(table: Table) -> str:
+    """Title and notes, where there are any, and the table, for a terminal."""
+    return "\n\n".join([*filter(None, [table.title, *table.notes]), terminal(table)])
+
+
 def markdown(table: Table) -> str:
     """Title, notes and the table, for a document."""
     rows = [[_markdown_cell(value) for value in row] for row in (*table.rows, *table.foot)]

@@ -10,7 +10,6 @@ command goes on. The test group is looked at in every epoch, and nothing is chos
 import copy
 import time
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Annotated
 
 import torch
@@ -26,11 +25,11 @@ from benchmarks.data.features import extract
 from benchmarks.methods import Method
 from benchmarks.methods.baseline import Baseline
 from benchmarks.output.environment import describe
-from benchmarks.output.formats import terminal
-from benchmarks.output.table import Table
+from benchmarks.output.formats import titled
 from benchmarks.output.typed_json import to_json
 from benchmarks.scores.uar import uar
 from benchmarks.studies.batch_norm_lines import Choice, EpochScores, TrainingLine, add_training, read_trainings
+from benchmarks.studies.batch_norm_tables import tables
 from benchmarks.studies.neutral_statistics import CHOICES, LinearEncoder
 from benchmarks.training import TrainingSettings, derive_seed
 from benchmarks.training.adam import AdamStep, make_adam
@@ -44,9 +43,6 @@ GROUPS = 6
 
 SIZES = (STATISTICS_UTTERANCES,)
 """The numbers of utterances that ``check`` computes the statistics of, beside all."""
-
-LAST = 6
-"""The number of epochs at the end, when the learning has settled, over which ``check`` compares."""
 
 _SILENCE = 6.9
 """How far below the loudest frame's log energy silence begins, in nepers of power: 30 dB."""
@@ -73,30 +69,7 @@ def check(
     """Compares running, the suite's and full statistics in every epoch."""
     wanted = [Choice(name, neutral="running", encoder="cnn", dropout=0.2) for name in ("baseline", "dsnet")]
     lines = _train_all(root, out, wanted, frames, epochs, groups, seeds, sizes=SIZES)
-    kinds = [kind for kind in lines[0].epochs[0].test if kind != "suite"]
-    for line in lines:
-        typer.echo(f"\n{line.method}, group {line.group}, seed {line.seed}: UAR of the test group in percent\n")
-        rows = [
-            [str(number + 1), *(f"{epoch.test[kind]:.1f}" for kind in kinds)]
-            for number, epoch in enumerate(line.epochs)
-        ]
-        typer.echo(terminal(Table(["epoch", *kinds], rows)))
-    typer.echo(
-        f"\nDifference from the statistics of all training utterances, in points, over the last {LAST} epochs:\n"
-    )
-    rows = []
-    for name in ("baseline", "dsnet"):
-        for kind in kinds[:-1]:
-            apart = [
-                abs(epoch.test[kind] - epoch.test["all"])
-                for line in lines
-                if line.method == name
-                for epoch in line.epochs[-LAST:]
-            ]
-            rows.append([name, kind, f"{mean(apart):.2f}", f"{max(apart):.2f}"])
-    typer.echo(terminal(Table(["method", "statistics", "mean", "most"], rows, left=2)))
-    share = [line.statistics_seconds / line.training_seconds for line in lines]
-    typer.echo(f"\nThe suite's statistics take {100 * mean(share):.1f}% of the time of an epoch's training.")
+    _print(lines)
 
 
 @app.command()
@@ -111,7 +84,7 @@ def neutral(
     """Compares the statistics that the neutral pass may use, on a linear layer with batch norm over log-mel statistics."""
     wanted = [Choice("dsnet", neutral, encoder="linear", dropout=0.0) for neutral in CHOICES]
     wanted.append(Choice("baseline", neutral="running", encoder="linear", dropout=0.0))
-    _compare(wanted, _train_all(root, out, wanted, frames, epochs, groups, seeds))
+    _print(_train_all(root, out, wanted, frames, epochs, groups, seeds))
 
 
 @app.command()
@@ -129,29 +102,11 @@ def dropout(
         for rate in (0.2, 0.0)
         for name in ("baseline", "dsnet")
     ]
-    _compare(wanted, _train_all(root, out, wanted, frames, epochs, groups, seeds))
+    _print(_train_all(root, out, wanted, frames, epochs, groups, seeds))
 
 
-def _compare(wanted: list[Choice], lines: list[TrainingLine]) -> None:
-    """Prints a row for each kind of training: UAR over all groups, its mean and deviation over seeds."""
-    rows = []
-    for choice in wanted:
-        of_choice = [line for line in lines if line.choice == choice]
-        by_seed = [
-            uar(*_joined([line for line in of_choice if line.seed == seed]))
-            for seed in sorted({line.seed for line in of_choice})
-        ]
-        spread = f" ± {stdev(by_seed):.2f}" if len(by_seed) > 1 else ""
-        neutral_pass = choice.neutral if choice.method == "dsnet" else "-"
-        kind = [choice.method, choice.encoder, f"{choice.dropout:g}", neutral_pass]
-        rows.append([*kind, f"{mean(by_seed):.2f}{spread}", str(len(of_choice))])
-    header = ["method", "encoder", "dropout", "neutral pass", "pooled UAR", "trainings"]
-    typer.echo(terminal(Table(header, rows, left=4)))
-
-
-def _joined(lines: list[TrainingLine]) -> tuple[list[int], list[int]]:
-    """Truth and prediction at the chosen epochs, over the groups."""
-    return [y for line in lines for y in line.truth], [y for line in lines for y in line.predicted]
+def _print(lines: list[TrainingLine]) -> None:
+    typer.echo("\n\n".join(map(titled, tables(lines))))
 
 
 def _train_all(

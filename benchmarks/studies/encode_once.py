@@ -24,6 +24,8 @@ from benchmarks.data.encoding import encode
 from benchmarks.data.features import extract
 from benchmarks.data.front_end import frozen_encoder, frozen_front_end
 from benchmarks.output.environment import Environment, describe
+from benchmarks.output.formats import terminal
+from benchmarks.output.table import Table
 from benchmarks.training import TrainingSettings
 from benchmarks.training.adam import AdamStep, make_adam
 from benchmarks.training.batch_norm_statistics import fit_statistics
@@ -122,10 +124,25 @@ def main(
     if out is not None:
         with out.open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(asdict(record)) + "\n")
-    typer.echo(
-        f"{corpus}, {method} on {spec.title}, {len(fold.train)} training utterances: an epoch takes {once:.2f} s on encoded "
-        f"utterances and {each:.1f} s where they are encoded each time, {each / once:.0f} times as long"
-    )
+    typer.echo(terminal(table([record])))
+
+
+def table(lines: Sequence[EncodeOnceRecord]) -> Table:
+    """The seconds of an epoch in both ways, a row a line."""
+    rows = [
+        [
+            line.corpus,
+            line.method,
+            line.encoder,
+            str(line.utterances),
+            f"{line.encoded_seconds:.2f}",
+            f"{line.each_time_seconds:.1f}",
+            f"{line.times:.0f}",
+        ]
+        for line in lines
+    ]
+    header = ["corpus", "method", "encoder", "utterances", "s encoded once", "s each time", "times as long"]
+    return Table(header, rows, left=3)
 
 
 def _both(corpus: Corpus, front_end: FrontEnd) -> tuple[SpeechData, EncodedEachTime]:

@@ -1,18 +1,19 @@
-"""What the documentation says of the studies is what their committed lines give."""
+"""What the documentation says of the studies is what ``dsnet report`` prints of their committed lines."""
 
 import json
 import re
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
-from benchmarks.output.formats import terminal
 from benchmarks.output.typed_json import from_json
-from benchmarks.studies import references, search
-from benchmarks.studies.batch_norm import app
+from benchmarks.studies import encode_once, reference_tables, references, search
+from benchmarks.studies.batch_norm import app as batch_norm
 
 PROJECT = Path(__file__).parents[3]
+RESULTS = PROJECT / "benchmarks" / "results"
 CHOOSING = (PROJECT / "docs" / "choosing.md").read_text(encoding="utf-8")
 
 
@@ -23,57 +24,109 @@ def rows(text):
 
 
 @pytest.mark.parametrize(
-    "command", ["check", "neutral", "dropout"]
-)  # their default groups and seeds are those of the lines
-def test_the_tables_of_the_documentation_are_those_of_the_committed_lines(command):
-    lines = PROJECT / "benchmarks" / "results" / "batch-norm" / f"{command}.jsonl"
-    done = CliRunner().invoke(app, [command, "nothing-is-computed", "--out", str(lines)], catch_exceptions=False)
-    summary = rows(done.stdout)
-    summary = summary[[row[0] for row in summary].index("method") :]
-    assert len(summary) == 5
-    assert set(summary) <= set(rows(CHOOSING))
+    ("file", "summary", "count"),
+    [
+        ("batch-norm/check", "method", 5),  # above it a table an epoch for each training, which no page has
+        ("batch-norm/neutral", "method", 5),
+        ("batch-norm/dropout", "method", 5),
+        ("enrolled/references", "method", 22),
+        ("search/chosen", "form", 21),
+        ("search/confirmed", "form", 9),
+    ],
+)
+def test_a_table_of_the_documentation_is_what_report_prints_of_the_committed_lines(file, summary, count, dsnet):
+    status, out, errors = dsnet("report", RESULTS / f"{file}.jsonl")
+    assert (status, errors) == (0, [])
+    printed = rows(out)
+    printed = printed[[row[0] for row in printed].index(summary) :]
+    assert len(printed) == count
+    assert set(printed) <= set(rows(CHOOSING))
 
 
-def test_the_table_of_references_is_that_of_the_committed_lines():
-    lines = [
-        from_json(references.ReferenceRecord, json.loads(line), "line", "")
-        for line in (PROJECT / "benchmarks" / "results" / "enrolled" / "references.jsonl").read_text().splitlines()
-    ]
-    expected = rows(terminal(references.table(lines)))
-    assert len(expected) > 20
-    assert set(expected) <= set(rows(CHOOSING))
-
-
-def test_the_picture_of_references_is_drawn_from_the_committed_lines(tmp_path):
-    lines = PROJECT / "benchmarks" / "results" / "enrolled" / "references.jsonl"
-    references.main("enrolled", tmp_path, out=lines, figure=tmp_path / "references.svg")
-    assert (tmp_path / "references.svg").read_text() == (PROJECT / "docs" / "references.svg").read_text()
-
-
-def test_the_table_of_models_without_a_reference_is_that_of_the_committed_lines():
-    file = PROJECT / "benchmarks" / "results" / "frozen" / "references.jsonl"
-    lines = [
-        from_json(references.ReferenceRecord, json.loads(line), "line", "") for line in file.read_text().splitlines()
-    ]
-    expected = [
-        (source, method, reference, within, scores[-1])
-        for source in ("nemo", "ravdess", "emovo")
-        for method, reference, within, *scores in references.table([r for r in lines if r.source == source]).rows
-        if reference in ("none", "1 sentence")
-    ]
+def test_the_table_of_models_without_a_reference_is_what_report_prints_source_by_source(dsnet):
+    _, out, _ = dsnet("report", RESULTS / "frozen" / "references.jsonl")
+    expected, source = [], ""
+    for method, reference, within, *scores in rows(out):
+        if method == "method":
+            source = within.removeprefix("within ")
+        elif reference in ("none", "1 sentence"):
+            expected.append((source, method, reference, within, scores[-1]))
     assert len(expected) == 12
     assert set(expected) <= set(rows(CHOOSING))
 
 
+def test_the_picture_of_references_is_drawn_from_the_committed_lines(tmp_path):
+    references.main("enrolled", tmp_path, out=RESULTS / "enrolled/references.jsonl", figure=tmp_path / "references.svg")
+    assert (tmp_path / "references.svg").read_text() == (PROJECT / "docs" / "references.svg").read_text()
+
+
+def run(command, *arguments):
+    app = command if isinstance(command, typer.Typer) else typer.Typer(add_completion=False)
+    if app is not command:
+        app.command()(command)
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False).stdout
+
+
 @pytest.mark.parametrize(
-    ("lines", "choice"),
+    ("file", "command", "arguments"),
     [
-        ("chosen", {"seeds": "0,1,2"}),
-        ("confirmed", {"sources": "emovo,ravdess", "seeds": "0,1,2,3,4"}),
+        ("batch-norm/check", batch_norm, ["check", "nothing-is-computed"]),
+        ("batch-norm/neutral", batch_norm, ["neutral", "nothing-is-computed"]),
+        ("batch-norm/dropout", batch_norm, ["dropout", "nothing-is-computed"]),
+        ("enrolled/references", references.main, ["enrolled", "nothing-is-computed"]),
+        ("search/chosen", search.main, []),
+        ("search/confirmed", search.main, ["--sources", "emovo,ravdess", "--seeds", "0,1,2,3,4"]),
     ],
 )
-def test_the_tables_of_the_search_are_those_of_the_committed_lines(lines, choice, capsys):
-    search.main(**choice, out=PROJECT / "benchmarks" / "results" / "search" / f"{lines}.jsonl")
-    expected = rows(capsys.readouterr().out)
-    assert len(expected) > 6
-    assert set(expected) <= set(rows(CHOOSING))
+def test_report_prints_what_the_study_printed(file, command, arguments, dsnet):
+    lines = RESULTS / f"{file}.jsonl"
+    _, out, _ = dsnet("report", lines)
+    assert sorted(rows(run(command, *arguments, "--out", lines))) == sorted(rows(out)) != []
+
+
+def test_encoding_once_takes_the_time_that_its_line_says(dsnet):
+    lines = RESULTS / "encode-once" / "lines.jsonl"
+    (line,) = (
+        from_json(encode_once.EncodeOnceRecord, json.loads(text), "line", "") for text in lines.read_text().splitlines()
+    )
+    _, out, _ = dsnet("report", lines)
+    *_, once, each, times = rows(out)[-1]
+    assert (float(once), float(each), float(times)) == (
+        pytest.approx(line.encoded_seconds, abs=0.005),
+        pytest.approx(line.each_time_seconds, abs=0.05),
+        pytest.approx(line.each_time_seconds / line.encoded_seconds, abs=0.5),
+    )
+
+
+def test_report_takes_a_study_s_lines_beside_a_run_s_and_names_a_damaged_one(dsnet, tmp_path):
+    lines = (RESULTS / "enrolled" / "references.jsonl").read_text().splitlines()
+    broken = tmp_path / "references.jsonl"
+    broken.write_text("\n".join([lines[0], lines[1].replace('"seed": 0', '"seed": "x"')]))
+    status, out, errors = dsnet("report", broken)
+    assert (status, out) == (2, "")
+    assert len(errors) == 1
+    assert f"{broken}:2" in errors[0]
+    assert "seed" in errors[0]
+    cells = RESULTS / "finetuned" / "cells.jsonl"
+    status, out, errors = dsnet("report", RESULTS / "search" / "confirmed.jsonl", cells, "--out", tmp_path / "report")
+    assert (status, errors) == (0, [])
+    assert len(rows(out)) == 9
+    assert (tmp_path / "report" / "report.html").is_file()
+
+
+def test_the_table_of_references_is_computed_of_the_lines_by_hand():
+    lines = [
+        reference_tables.ReferenceRecord(
+            "dsnet",
+            "nemo",
+            fold,
+            seed,
+            {},
+            {"nemo": {"none": 10.0 * fold + seed}, "emovo": {"none": 50.0 + seed}},
+            None,
+        )
+        for fold in (1, 2)
+        for seed in (0, 2)
+    ]
+    (table,) = reference_tables.tables(lines)
+    assert table.rows == [["dsnet", "none", "16.0 ± 1.4", "51.0 ± 1.4", "51.0 ± 1.4"]]
