@@ -85,3 +85,31 @@ def test_the_documentation_s_tables_are_those_of_the_committed_lines(run):
     places = re.finditer(r"^\| method +\| SA", CHOOSING, re.MULTILINE)
     tables = [table_of(CHOOSING[place.start() :], "| method") for place in places]
     assert scored(run) in [shown(table, table[0][2:]) for table in tables]
+
+
+def test_the_readme_s_sentences_are_arithmetic_on_its_tables():
+    within, across = {}, {}
+    for encoder, begin in (("whisper", "| trained on"), ("cnn", "| CNN trained on")):
+        for source in ("nemo", "ravdess", "emovo"):
+            for method, _, own, *others in table_of(README, f"{begin} {source}")[2:]:
+                within.setdefault((encoder, method), []).append(float(own.replace("*", "").split()[0]))
+                across.setdefault((encoder, method), []).extend(float(c.replace("*", "").split()[0]) for c in others)
+    mean_within = {key: sum(scores) / 3 for key, scores in within.items()}
+    mean_across = {key: sum(scores) / 9 for key, scores in across.items()}
+    base, ours, enrolled, less = (
+        ("whisper", method) for method in ("baseline", "dsnet", "dsnet-enrolled", "subtraction")
+    )
+    nemo, ravdess, emovo = (b - o for b, o in zip(within[base], within[ours], strict=True))
+    text = " ".join(README.split())
+    for sentence in (
+        f"it is on average {mean_within[base] - mean_within[ours]:.0f} points of UAR (recall, averaged over the classes) below its "
+        f"baseline on new speakers of the same corpus, and {mean_across[base] - mean_across[ours]:.0f} below on other corpora",
+        f"gains {mean_across[enrolled] - mean_across[base]:.1f} points on other corpora with that encoder",
+        f"without any DSNet, gains {mean_across[less] - mean_across[base]:.0f}.",
+        f"is {nemo:.1f} points below its baseline on nEMO, {ravdess:.1f} on RAVDESS (p = 0.0504) and {emovo:.1f} on EMOVO",
+        f"{mean_across[ours]:.1f} on average over the nine pairs, the baseline {mean_across[base]:.1f}.",
+        f"On the CNN it is {mean_across['cnn', 'dsnet']:.1f}, the baseline {mean_across['cnn', 'baseline']:.1f}.",
+        f"over the nine pairs from {mean_across[base]:.1f} to {mean_across[enrolled]:.1f} with Whisper and `dsnet-enrolled`",
+        f"(`subtraction`) reaches {mean_across[less]:.1f}, and as much within",
+    ):
+        assert sentence in text, sentence

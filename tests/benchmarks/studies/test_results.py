@@ -30,8 +30,8 @@ def rows(text):
         ("batch-norm/neutral", "method", 5),
         ("batch-norm/dropout", "method", 5),
         ("enrolled/references", "method", 22),
-        ("search/chosen", "form", 21),
-        ("search/confirmed", "form", 9),
+        ("search/chosen", "form", 23),
+        ("search/confirmed", "form", 11),
     ],
 )
 def test_a_table_of_the_documentation_is_what_report_prints_of_the_committed_lines(file, summary, count, dsnet):
@@ -110,7 +110,7 @@ def test_report_takes_a_study_s_lines_beside_a_run_s_and_names_a_damaged_one(dsn
     cells = RESULTS / "finetuned" / "cells.jsonl"
     status, out, errors = dsnet("report", RESULTS / "search" / "confirmed.jsonl", cells, "--out", tmp_path / "report")
     assert (status, errors) == (0, [])
-    assert len(rows(out)) == 9
+    assert len(rows(out)) == 11
     assert (tmp_path / "report" / "report.html").is_file()
 
 
@@ -130,3 +130,43 @@ def test_the_table_of_references_is_computed_of_the_lines_by_hand():
     ]
     (table,) = reference_tables.tables(lines)
     assert table.rows == [["dsnet", "none", "16.0 ± 1.4", "51.0 ± 1.4", "51.0 ± 1.4"]]
+
+
+def test_the_readme_s_sentences_on_standardised_features_are_those_of_the_committed_lines(dsnet):
+    scores = {}
+    for file in ("chosen", "confirmed"):
+        _, out, _ = dsnet("report", RESULTS / "search" / f"{file}.jsonl")
+        for form, *columns in rows(out)[1:]:
+            scores[file, form] = [float(column.split()[0]) for column in columns[-2:]]
+
+    def found(form, join):
+        return (f"{x:.0f} {join} {y:.0f}" for x, y in (scores["chosen", form], scores["confirmed", form]))
+
+    def gains(*forms):
+        """The least and the most that the forms are above the baseline, within and across."""
+        both = [
+            [x - y for x, y in zip(scores[file, form], scores[file, "baseline"], strict=True)]
+            for file in ("chosen", "confirmed")
+            for form in forms
+        ]
+        return [(min(column), max(column)) for column in zip(*both, strict=True)]
+
+    chosen, confirmed = found("baseline-standardised", "within and")
+    base, base_confirmed = found("baseline", "and")
+    ten, ten_confirmed = found("baseline-standardised-10", "and")
+    one, one_confirmed = found("baseline-standardised-10-one", "and")
+    (own_10, own_10_most), (other_10, other_10_most) = gains("baseline-standardised-10")
+    (own, own_most), (other, other_most) = gains("baseline-standardised")
+    one_emotion = gains("baseline-standardised-10-one", "baseline-standardised-10-neutral")
+    (lost_most, lost), (kept, kept_most) = one_emotion
+    text = " ".join((PROJECT / "README.md").read_text(encoding="utf-8").split())
+    for sentence in (
+        f"reaches {chosen} across (nEMO and RAVDESS; the baseline {base})",
+        f"chosen, {confirmed.replace('within and', 'and')} ({base_confirmed})",
+        f"drawn at random, {ten}, and {ten_confirmed}.",
+        f"it reaches {one}, and {one_confirmed}, so within",
+        f"gains {other_10:.0f} to {other_10_most:.0f} points on other corpora and {own_10:.0f} to {own_10_most:.0f} within",
+        f"over all of a person's utterances {other:.0f} to {other_most:.0f} and {own:.0f} to {own_most:.0f}.",
+        f"in one emotion it gains {kept:.0f} to {kept_most:.0f} on other corpora and loses {-lost:.0f} to {-lost_most:.0f} within",
+    ):
+        assert sentence in text, sentence
