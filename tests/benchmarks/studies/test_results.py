@@ -155,6 +155,7 @@ def test_the_readme_s_sentences_on_standardised_features_are_those_of_the_commit
     base, base_confirmed = found("baseline", "and")
     ten, ten_confirmed = found("baseline-standardised-10", "and")
     one, one_confirmed = found("baseline-standardised-10-one", "and")
+    neutral, neutral_confirmed = found("baseline-standardised-10-neutral", "and")
     (own_10, own_10_most), (other_10, other_10_most) = gains("baseline-standardised-10")
     (own, own_most), (other, other_most) = gains("baseline-standardised")
     one_emotion = gains("baseline-standardised-10-one", "baseline-standardised-10-neutral")
@@ -164,7 +165,7 @@ def test_the_readme_s_sentences_on_standardised_features_are_those_of_the_commit
         f"reaches {chosen} across (nEMO and RAVDESS; the baseline {base})",
         f"chosen, {confirmed.replace('within and', 'and')} ({base_confirmed})",
         f"drawn at random, {ten}, and {ten_confirmed}.",
-        f"it reaches {one}, and {one_confirmed}, so within",
+        f"it reaches {one}, and {one_confirmed}, and where they are neutral {neutral}, and {neutral_confirmed}:",
         f"gains {other_10:.0f} to {other_10_most:.0f} points on other corpora and {own_10:.0f} to {own_10_most:.0f} within",
         f"over all of a person's utterances {other:.0f} to {other_most:.0f} and {own:.0f} to {own_most:.0f}.",
         f"in one emotion it gains {kept:.0f} to {kept_most:.0f} on other corpora and loses {-lost:.0f} to {-lost_most:.0f} within",
