@@ -32,7 +32,7 @@ def report(
     cells = []
     for run in runs:
         if tables := study_tables(run):
-            typer.echo("\n\n".join(map(titled, tables)))
+            typer.echo(titled(tables))
         else:
             cells.append(run)
     if cells:

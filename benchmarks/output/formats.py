@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import isnan
 
 from benchmarks.output.printable import printable
@@ -41,9 +41,9 @@ def terminal(table: Table) -> str:
     return _aligned(table.header, rows, table.left)
 
 
-def titled(table: Table) -> str:
-    """Title and notes, where there are any, and the table, for a terminal."""
-    return "\n\n".join([*filter(None, [table.title, *table.notes]), terminal(table)])
+def titled(tables: Iterable[Table]) -> str:
+    """Tables for a terminal, each below its title and its notes, where it has any."""
+    return "\n\n".join(block for table in tables for block in (table.title, *table.notes, terminal(table)) if block)
 
 
 def markdown(table: Table) -> str:

@@ -69,7 +69,7 @@ def check(
     """Compares running, the suite's and full statistics in every epoch."""
     wanted = [Choice(name, neutral="running", encoder="cnn", dropout=0.2) for name in ("baseline", "dsnet")]
     lines = _train_all(root, out, wanted, frames, epochs, groups, seeds, sizes=SIZES)
-    _print(lines)
+    typer.echo(titled(tables(lines)))
 
 
 @app.command()
@@ -84,7 +84,7 @@ def neutral(
     """Compares the statistics that the neutral pass may use, on a linear layer with batch norm over log-mel statistics."""
     wanted = [Choice("dsnet", neutral, encoder="linear", dropout=0.0) for neutral in CHOICES]
     wanted.append(Choice("baseline", neutral="running", encoder="linear", dropout=0.0))
-    _print(_train_all(root, out, wanted, frames, epochs, groups, seeds))
+    typer.echo(titled(tables(_train_all(root, out, wanted, frames, epochs, groups, seeds))))
 
 
 @app.command()
@@ -102,11 +102,7 @@ def dropout(
         for rate in (0.2, 0.0)
         for name in ("baseline", "dsnet")
     ]
-    _print(_train_all(root, out, wanted, frames, epochs, groups, seeds))
-
-
-def _print(lines: list[TrainingLine]) -> None:
-    typer.echo("\n\n".join(map(titled, tables(lines))))
+    typer.echo(titled(tables(_train_all(root, out, wanted, frames, epochs, groups, seeds))))
 
 
 def _train_all(

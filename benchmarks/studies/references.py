@@ -82,7 +82,7 @@ def main(
             write_lines(out, [to_json(line) for line in lines])
     if not lines:
         raise RunError(f"{run} has no finished model of {spec}")
-    typer.echo("\n\n".join(map(titled, tables(lines))))
+    typer.echo(titled(tables(lines)))
     if figure is not None:
         draw(lines, figure)
 

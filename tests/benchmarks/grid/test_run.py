@@ -235,6 +235,19 @@ def other(tmp_path_factory):
     return other
 
 
+def test_a_model_is_tested_in_the_layout_in_which_it_was_trained(root, tmp_path, monkeypatch):
+    layouts = []
+
+    def looked_at(method, *rest):
+        layouts.append(method.encoder.blocks[0][0].weight.is_contiguous(memory_format=torch.channels_last))
+        return predict(method, *rest)
+
+    monkeypatch.setattr("benchmarks.grid.cell.predict", looked_at)
+    settings = {"epochs": 1, "max_frames": 32, "batch_size": 8}
+    compute(write_spec(tmp_path, root, methods=["baseline"], folds=[0], settings=settings), tmp_path / "out")
+    assert layouts == [True]
+
+
 def test_across_corpora_every_model_is_tested_on_all_of_the_others_and_later_without_training(
     root, other, tmp_path, trained
 ):
