@@ -109,7 +109,7 @@ def read_runs(paths: Sequence[Path]) -> Runs:
     runs = Runs()
     cells: dict[str, Cell] = {}
     for file in [file for path in paths for file in line_files(path)]:
-        for where, line in _lines(file, runs.remarks):
+        for where, line in parsed_lines(file, runs.remarks):
             if _is_speed(line):
                 runs.speeds.append(from_json(SpeedRecord, line, where, "delete the line to measure it again"))
                 continue
@@ -124,8 +124,16 @@ def read_runs(paths: Sequence[Path]) -> Runs:
     return runs
 
 
-def _lines(path: Path, remarks: list[str]) -> Iterator[tuple[str, Any]]:
-    """The parsed lines of a file with their places."""
+def parsed_lines(path: Path, remarks: list[str]) -> Iterator[tuple[str, Any]]:
+    """The parsed lines of a file, ``.jsonl`` or ``.jsonl.gz``, with their places.
+
+    Args:
+        path: the file.
+        remarks: gets a sentence on a last line that a killed writer left unfinished.
+
+    Raises:
+        CheckpointError: a line that is no JSON, by its number, or a file that cannot be unpacked.
+    """
     lines = _content(path).split(b"\n")
     for number, line in enumerate(lines, 1):
         if not line.strip():

@@ -86,6 +86,17 @@ class TrainingLine:
     environment: Mapping[str, object]
     """What it was computed with, as the release that wrote the line said it."""
 
+    def __post_init__(self) -> None:
+        kinds = {kind for epoch in self.epochs for kind in epoch.test}
+        if (
+            not kinds
+            or (len(kinds) > 1 and "all" not in kinds)
+            or any(epoch.test.keys() != kinds for epoch in self.epochs)
+        ):
+            raise ValueError(
+                "epochs have not one kind of statistics in test each, or the same ones with 'all' among them"
+            )
+
     @property
     def choice(self) -> Choice:
         """What kind of training it is."""

@@ -29,7 +29,7 @@ from benchmarks.grid.plan import PlannedCell, plan
 from benchmarks.grid.spec import CorpusSpec, Grid, MethodSpec, open_corpus
 from benchmarks.output.environment import Environment, describe
 from benchmarks.output.files import append_line, read_lines
-from benchmarks.output.formats import terminal
+from benchmarks.output.formats import titled
 from benchmarks.output.table import Table
 from benchmarks.output.typed_json import from_json, to_json
 from benchmarks.studies.candidates import CANDIDATES, make_candidate
@@ -75,6 +75,15 @@ class SearchRecord:
     environment: Environment
     """What it was computed with."""
 
+    def __post_init__(self) -> None:
+        if self.source not in self.tests:
+            raise ValueError(
+                f"tests are of {', '.join(self.tests) or 'nothing'}; expected {self.source}, the source, too"
+            )
+        for name, counts in self.tests.items():
+            if [len(row) for row in counts] != [len(EMOTIONS)] * len(EMOTIONS):
+                raise ValueError(f"tests.{name} is not a matrix of {len(EMOTIONS)} by {len(EMOTIONS)} counts")
+
 
 def main(
     root: Annotated[list[str] | None, typer.Option(help="NAME=FOLDER of a corpus.", metavar="NAME=FOLDER")] = None,
@@ -119,7 +128,7 @@ def main(
             append_line(out, to_json(line))
             lines.append(line)
     asked = [line for line in lines if line.source in sources.split(",") and str(line.seed) in seeds.split(",")]
-    typer.echo(terminal(table(asked)))
+    typer.echo(titled([table(asked)]))
 
 
 def train(form: str, cell: PlannedCell) -> SearchRecord:
@@ -173,7 +182,7 @@ def train(form: str, cell: PlannedCell) -> SearchRecord:
 
 def table(lines: Sequence[SearchRecord]) -> Table:
     """UAR by form: within each source pooled over the groups, on each other corpus the mean over the groups' models, and the mean
-    over all of these; with the deviation over seeds. A form of which trainings are missing is left out."""
+    over all of these; with the deviation over seeds. A form of which trainings are missing is left out, and a note says so."""
     pairs = [
         (source, target)
         for source in dict.fromkeys(line.source for line in lines)
@@ -185,16 +194,25 @@ def table(lines: Sequence[SearchRecord]) -> Table:
     across = [pair for pair in pairs if pair[0] != pair[1]]
     columns = [*([pair] for pair in pairs), within, across]
     names = [source if source == target else f"{source} to {target}" for source, target in pairs]
-    grid = {(line.source, line.fold, line.seed) for line in lines}
-    rows = []
+    grid = _tests(lines)
+    rows, notes = [], []
     for form in dict.fromkeys(line.form for line in lines):
         of_form = [line for line in lines if line.form == form]
-        if {(line.source, line.fold, line.seed) for line in of_form} == grid:
+        if (done := _tests(of_form)) == grid:
             rows.append([form, *(_over_seeds(of_form, column) for column in columns)])
-    return Table(["form", *names, "within", "across"], rows, left=1)
+        else:
+            notes.append(f"{form} is left out: {len(done)} of {len(grid)} tests are there.")
+    return Table(["form", *names, "within", "across"], rows, notes=notes, left=1)
+
+
+def _tests(lines: Sequence[SearchRecord]) -> set[tuple[str, int, int, str]]:
+    """Every test of every training: source, fold, seed and target."""
+    return {(line.source, line.fold, line.seed, target) for line in lines for target in line.tests}
 
 
 def _over_seeds(lines: Sequence[SearchRecord], pairs: Sequence[tuple[str, str]]) -> str:
+    if not pairs:
+        return "-"
     seeds = sorted({line.seed for line in lines})
     scores = [mean(_uar(lines, seed, source, target) for source, target in pairs) for seed in seeds]
     return f"{mean(scores):.1f}" + (f" ± {stdev(scores):.1f}" if len(scores) > 1 else "")

@@ -1,14 +1,13 @@
 """The tables of finished studies, from their lines alone: what ``dsnet report`` prints of a study's file."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.output.files import read_lines
 from benchmarks.output.table import Table
 from benchmarks.output.typed_json import from_json
+from benchmarks.report.cells import parsed_lines
 from benchmarks.studies import batch_norm_tables, encode_once, reference_tables, search
 from benchmarks.studies.batch_norm_lines import TrainingLine
 
@@ -38,23 +37,21 @@ def study_tables(path: Path) -> list[Table]:
     Raises:
         CheckpointError: a line is damaged, or not of the first one's kind.
     """
-    keys = _first_keys(path)
-    for record, tables in STUDIES:
-        if keys == {field.name for field in fields(record)}:
-            remedy = "take the file from where it came from again"
-            return tables(
-                [from_json(record, line, f"{path}:{i}", remedy) for i, line in enumerate(read_lines(path), 1)]
-            )
-    return []
+    lines = list(parsed_lines(path, [])) if path.is_file() else []
+    study = _study_of(lines[0][1]) if lines else None
+    if study is None:
+        return []
+    return study.tables([from_json(study.record, line, where, "mend or delete the line") for where, line in lines])
 
 
-def _first_keys(path: Path) -> set[str]:
-    """The names in a file's first line; none where there is no object in JSON."""
-    if not path.is_file():
-        return set()
-    with path.open(encoding="utf-8", errors="replace") as lines:
-        try:
-            first = json.loads(lines.readline())
-        except (ValueError, RecursionError):
-            return set()
-    return set(first) if isinstance(first, dict) else set()
+def _study_of(line: Any) -> Study | None:
+    """The study that most of a line's names are of; one that is missing or too many is named where the line is read."""
+
+    def shared(study: Study) -> float:
+        names = {field.name for field in fields(study.record)}
+        return len(names & line.keys()) / len(names | line.keys())
+
+    if not isinstance(line, dict):
+        return None
+    study = max(STUDIES, key=shared)
+    return study if shared(study) > 0.5 else None

@@ -171,3 +171,35 @@ def test_the_readme_s_sentences_on_standardised_features_are_those_of_the_commit
         f"in one emotion it gains {kept:.0f} to {kept_most:.0f} on other corpora and loses {-lost:.0f} to {-lost_most:.0f} within",
     ):
         assert sentence in text, sentence
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "seen"),
+    [
+        ("search/confirmed", lambda line: line["tests"].clear(), "tests are of nothing; expected ravdess"),
+        ("search/confirmed", lambda line: line["tests"]["nemo"].pop(), "tests.nemo is not a matrix of 4 by 4"),
+        ("search/confirmed", lambda line: line.pop("seed"), "seed"),
+        ("search/confirmed", lambda line: line.update(colour="red"), "colour"),
+        ("batch-norm/check", lambda line: line["epochs"].clear(), "epochs"),
+        ("batch-norm/check", lambda line: line["epochs"][2]["test"].pop("all"), "epochs"),
+        ("enrolled/references", lambda line: line.update(uars=3), "uars"),
+        ("encode-once/lines", lambda line: line.update(times="many"), "times"),
+    ],
+)
+def test_a_study_s_line_that_does_not_fit_is_named_and_not_called_a_cell(file, damage, seen, dsnet, tmp_path):
+    line = json.loads((RESULTS / f"{file}.jsonl").read_text().splitlines()[0])
+    damage(line)
+    (tmp_path / "lines.jsonl").write_text(json.dumps(line) + "\n")
+    status, out, (error,) = dsnet("report", tmp_path / "lines.jsonl")
+    assert (status, out) == (2, "")
+    assert f"{tmp_path / 'lines.jsonl'}:1: " in error
+    assert seen in error
+    assert "cell" not in error
+
+
+def test_a_search_that_is_not_finished_says_which_forms_are_left_out(dsnet, tmp_path):
+    lines = (RESULTS / "search" / "confirmed.jsonl").read_text().splitlines()
+    (tmp_path / "lines.jsonl").write_text("\n".join(lines[:-1]) + "\n")
+    _, out, _ = dsnet("report", tmp_path / "lines.jsonl")
+    assert "baseline-standardised-10-one is left out: 236 of 240 tests are there." in out
+    assert len(rows(out)) == 10
