@@ -32,6 +32,7 @@ def rows(text):
         ("enrolled/references", "method", 22),
         ("search/chosen", "form", 23),
         ("search/confirmed", "form", 11),
+        ("search/confirmed-nemo", "form", 11),
     ],
 )
 def test_a_table_of_the_documentation_is_what_report_prints_of_the_committed_lines(file, summary, count, dsnet):
@@ -76,6 +77,7 @@ def run(command, *arguments):
         ("enrolled/references", references.main, ["enrolled", "nothing-is-computed"]),
         ("search/chosen", search.main, []),
         ("search/confirmed", search.main, ["--sources", "emovo,ravdess", "--seeds", "0,1,2,3,4"]),
+        ("search/confirmed-nemo", search.main, ["--sources", "nemo", "--seeds", "0,1,2,3,4"]),
     ],
 )
 def test_report_prints_what_the_study_printed(file, command, arguments, dsnet):
@@ -197,3 +199,22 @@ def test_a_search_that_is_not_finished_says_which_forms_are_left_out(dsnet, tmp_
     _, out, _ = dsnet("report", tmp_path / "lines.jsonl")
     assert "baseline-standardised-10-one is left out: 236 of 240 tests are there." in out
     assert len(rows(out)) == 10
+
+
+def test_the_means_over_nine_pairs_are_those_of_both_files_of_confirming_runs(dsnet):
+    across = {}
+    for file, pairs in (("confirmed", 6), ("confirmed-nemo", 3)):
+        _, out, _ = dsnet("report", RESULTS / "search" / f"{file}.jsonl")
+        header, *forms = rows(out)
+        places = [i for i, name in enumerate(header) if " to " in name]
+        assert len(places) == pairs
+        for row in forms:
+            across.setdefault(row[0], []).extend(float(row[i].split()[0]) for i in places)
+    means = {form: sum(scores) / 9 for form, scores in across.items()}
+    assert (
+        f"`identity` has {means['identity']:.1f}, the paper's form {means['paper']:.1f} and the baseline "
+        f"{means['baseline']:.1f}, and `sentence-contrast` has what `sentence` has, {means['sentence']:.1f}."
+    ) in " ".join(CHOOSING.split())
+    assert f"{means['sentence-contrast']:.1f}" == f"{means['sentence']:.1f}"
+    assert f"{means['sentence'] - means['baseline']:.0f} points across" in CHOOSING
+    assert f"{means['sentence'] - means['baseline-sentence']:.1f} more than the plain remedy" in CHOOSING
