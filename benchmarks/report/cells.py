@@ -14,7 +14,7 @@ from benchmarks.data import EncoderSpec
 from benchmarks.errors import RunError
 from benchmarks.grid import CellRecord, read_record
 from benchmarks.output.printable import printable, printable_json
-from benchmarks.output.run_folder import LINES_NAME, line_files
+from benchmarks.output.run_folder import line_files
 from benchmarks.output.typed_json import from_json, to_json
 from benchmarks.training import CorpusIdentity, TrainingSettings
 from dsnet_plugin import CheckpointError
@@ -119,7 +119,7 @@ def read_runs(paths: Sequence[Path]) -> Runs:
                 runs.remarks.append(f"{where}: a cell that was there already; the later record counts")
             cells[key] = Cell(record, file.parent / record.folder)
     if not cells:
-        raise RunError(f"{', '.join(map(str, paths))}: no finished cell; expected at least one line in {LINES_NAME}")
+        raise RunError(f"{', '.join(map(str, paths))}: no finished cell; expected at least one line that holds one")
     runs.cells = _tell_corpora_apart(list(cells.values()))
     return runs
 
