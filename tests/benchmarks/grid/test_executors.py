@@ -18,7 +18,7 @@ def test_after_a_no_cells_under_way_are_finished_and_no_other_is_begun(tmp_path)
     asked = count()
     found = dict(compute(partial(work.note, tmp_path), range(9), 2, "loky", lambda: next(asked) < 4))
     assert sorted(found) == [0, 1, 2]  # the first no is to the loop, of the five questions
-    assert sorted(path.name for path in tmp_path.glob("begun-*")) == [f"begun-{i}" for i in found]
+    assert sorted(path.name for path in tmp_path.glob("begun-*")) == [f"begun-{i}" for i in sorted(found)]
     assert len(list(tmp_path.glob("ended-*"))) == len(found)
 
 

@@ -25,7 +25,7 @@ from benchmarks.grid.run import Job, run_suite
 from benchmarks.grid.spec import read_spec
 from benchmarks.output.typed_json import to_json
 from benchmarks.training.checkpoint import load_model
-from benchmarks.training.device import make_accelerator
+from benchmarks.training.device import make_accelerator, put_on_device
 from benchmarks.training.inference import predict
 from dsnet_plugin import CheckpointError, NeutralReferenceError
 from tests.benchmarks.grid.small_grid import CELLS, finished, read_lines, write_spec
@@ -275,7 +275,7 @@ def test_across_corpora_every_model_is_tested_on_all_of_the_others_and_later_wit
 
 def predicted(folder, utterances):
     """What the model in the folder says of utterances, in the form of ``predictions.json``."""
-    model, _ = load_model(folder)
+    model = put_on_device(load_model(folder)[0], torch.device("cpu"))
     features, _ = extract(utterances, 32)
     data = SpeechData(utterances, features, 32, torch.device("cpu"))
     found = predict(model, FoldSide(data, range(len(utterances)), model), 8, make_accelerator("cpu", "fp32")).tolist()
