@@ -31,8 +31,9 @@ def report(
 
     cells = []
     for run in runs:
-        if tables := study_tables(run):
-            typer.echo(titled(tables))
+        remarks: list[str] = []
+        if tables := study_tables(run, remarks):
+            typer.echo("\n\n".join([*remarks, titled(tables)]))
         else:
             cells.append(run)
     if cells:

@@ -157,6 +157,6 @@ def make_candidate(name: str, encoder: Any, num_classes: int, num_speakers: int)
     """A form by its name; those that begin with ``baseline`` are what the forms are measured by."""
     if name == "baseline-sentence":
         return Subtraction(encoder, num_classes)
-    if name in ("baseline", "baseline-all") or name in STANDARDISED:
-        return Baseline(encoder, num_classes, equal_utterances=name != "baseline-all")
+    if name == "baseline" or name in STANDARDISED:
+        return Baseline(encoder, num_classes, equal_utterances=True)
     return CandidateDSNet(encoder, num_classes, CANDIDATES[name], num_speakers)

@@ -11,14 +11,14 @@ from benchmarks.data import SpeechData
 
 @dataclass(frozen=True)
 class Standardisation:
-    """Over which of a speaker's utterances the mean and the deviation are taken; none of them needs a label."""
+    """Over which of a speaker's utterances the mean and the deviation are taken."""
 
     count: int | None = None
     """So many of them, drawn at random, or as many as there are; None for all."""
 
     test_speech: Literal["even", "one emotion", "neutral"] = "even"
     """What a speaker in a test was heard saying: every emotion, one that is drawn at random for each speaker, or neutral speech.
-    Training speakers are always heard in every emotion: who trains has labels."""
+    A speaker without any neutral speech is heard in everything; so are the speakers of training and validation."""
 
 
 STANDARDISED = {

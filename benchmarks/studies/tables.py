@@ -31,17 +31,23 @@ STUDIES = (
 """The studies that leave lines."""
 
 
-def study_tables(path: Path) -> list[Table]:
+def study_tables(path: Path, remarks: list[str]) -> list[Table]:
     """The tables of a study's file; none where a path is a run's folder, or a file whose first line is not a study's.
+
+    Args:
+        path: the file.
+        remarks: gets a sentence on a last line that a killed writer left unfinished.
 
     Raises:
         CheckpointError: a line is damaged, or not of the first one's kind.
     """
-    lines = list(parsed_lines(path, [])) if path.is_file() else []
-    study = _study_of(lines[0][1]) if lines else None
-    if study is None:
+    lines = parsed_lines(path, remarks) if path.is_file() else iter(())
+    first = next(lines, None)
+    study = _study_of(first[1]) if first else None
+    if first is None or study is None:
         return []
-    return study.tables([from_json(study.record, line, where, "mend or delete the line") for where, line in lines])
+    remedy = "mend or delete the line"
+    return study.tables([from_json(study.record, line, where, remedy) for where, line in (first, *lines)])
 
 
 def _study_of(line: Any) -> Study | None:

@@ -218,3 +218,11 @@ def test_the_means_over_nine_pairs_are_those_of_both_files_of_confirming_runs(ds
     assert f"{means['sentence-contrast']:.1f}" == f"{means['sentence']:.1f}"
     assert f"{means['sentence'] - means['baseline']:.0f} points across" in CHOOSING
     assert f"{means['sentence'] - means['baseline-sentence']:.1f} more than the plain remedy" in CHOOSING
+
+
+def test_a_study_s_last_line_that_a_killed_writer_left_unfinished_is_told(dsnet, tmp_path):
+    lines = (RESULTS / "enrolled" / "references.jsonl").read_text()
+    (tmp_path / "lines.jsonl").write_text(lines[:-100])
+    status, out, _ = dsnet("report", tmp_path / "lines.jsonl")
+    assert status == 0
+    assert f"{tmp_path / 'lines.jsonl'}:108: the last line is unfinished" in out
