@@ -182,7 +182,6 @@ def test_every_preset_plans_its_cells(name, stand_ins, tmp_path):
         "frozen": {"encoders": f"hf/{save_tiny(tmp_path, 'whisper')}", "protocol": "groups-3"},
         "finetuned": {"encoders": f"hf/{save_tiny(tmp_path / 'tuned', 'whisper')}", "protocol": "groups-3"},
         "quick": {"corpora": "synthetic,manifest"},
-        "scratch": {"protocol": "groups-3"},
     }
     grids = read_spec(name, stand_ins, changes.get(name))
     cells = plan(grids, lambda precision: "fp32")
