@@ -10,7 +10,9 @@ from benchmarks.output.run_folder import line_files
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders, or .jsonl files with lines of cells or of a study.")],
+    runs: Annotated[
+        list[Path], typer.Argument(help="Run folders, or .jsonl files with lines of cells, of speed or of a study.")
+    ],
     out: Annotated[
         Path | None, typer.Option(help="The report's folder.  [default: report in the first run's folder]")
     ] = None,

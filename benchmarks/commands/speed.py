@@ -2,17 +2,13 @@
 
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from benchmarks.commands.choices import Backbone, Device, EncoderOptions, encoder_spec
 from benchmarks.methods import METHOD_NAMES, check_method
 from benchmarks.output.formats import terminal
-from benchmarks.output.table import Table
-
-if TYPE_CHECKING:
-    from benchmarks.cost.speed_record import SpeedRecord
 
 
 class SpeedPrecision(str, Enum):
@@ -60,6 +56,7 @@ def speed(
     from benchmarks.cost.complexity import NUM_SPEAKERS
     from benchmarks.cost.ratios import bf16_gain, stripped_cost
     from benchmarks.cost.speed import measure_speed
+    from benchmarks.cost.speed_table import measured_under, speed_table
     from benchmarks.output.files import append_line
     from benchmarks.output.typed_json import to_json
     from benchmarks.training.device import resolve_precision
@@ -81,50 +78,11 @@ def speed(
         )
         if out is not None:
             append_line(out, to_json(records[-1]))
-    typer.echo(_table(records))
-    environment = records[-1].environment
-    typer.echo(
-        f"\n{encoder.title}, batches of {batch_size} by {NUM_SPEAKERS} speakers, {max_frames} frames, {records[-1].precision}, "
-        f"{environment.device}, {environment.threads} threads; medians of {rounds} rounds"
-    )
+    typer.echo(terminal(speed_table(records)))
+    typer.echo(f"\n{measured_under(records[-1])}; {NUM_SPEAKERS} speakers, medians of {rounds} rounds")
     where = torch.device("cpu" if device is Device.cpu or not torch.cuda.is_available() else "cuda")
     if backbone == "cnn" and resolve_precision("auto", where) == "bf16":
         gain = bf16_gain(batch_size, max_frames, device.value, rounds)
         typer.echo(f"bf16 and channels-last train {gain:.2f} times as fast as fp32 and contiguous")
     cost = stripped_cost(encoder, batch_size, max_frames, device.value)
     typer.echo(f"a wrapped and stripped model infers in {cost:.3f} times the bare model's time, in fp32")
-
-
-def _table(records: "list[SpeedRecord]") -> str:
-    rows = []
-    for record in records:
-        training, inference = record.training, record.inference
-        rows.append(
-            [
-                record.method,
-                f"{training.samples_per_second:.1f}",
-                f"{training.times_baseline:.2f}",
-                f"{100 * training.outside_share:.1f}%",
-                f"{training.statistics_steps:.1f} steps",
-                f"{100 * training.matmul_share:.0f}%",
-                f"{training.peak_bytes / 2**20:,.0f} MiB",
-                f"{inference.latency_ms:.1f} ms",
-                f"{inference.samples_per_second:.1f}",
-                f"{inference.times_baseline:.2f}",
-                f"{inference.peak_bytes / 2**20:,.0f} MiB",
-            ]
-        )
-    header = [
-        "method",
-        "training samples/s",
-        "times baseline",
-        "outside",
-        "statistics",
-        "of matmul",
-        "peak",
-        "inference latency",
-        "samples/s",
-        "times baseline",
-        "peak",
-    ]
-    return terminal(Table(header, rows))

@@ -5,7 +5,7 @@ from dataclasses import fields
 
 from benchmarks.data.protocols import describe_protocol
 from benchmarks.output.environment import Environment
-from benchmarks.report.cells import Budget, Cell
+from benchmarks.report.cells import Budget, Cell, Runs
 
 _SAID = {
     "epochs": "{} epochs",
@@ -32,21 +32,24 @@ def budget_line(budget: Budget) -> str:
     return ", ".join(said)
 
 
-def what_was_run(cells: Sequence[Cell]) -> list[tuple[str, list[str]]]:
-    """Pairs of a term and the texts that explain it."""
-    environments = [cell.record.environment for cell in cells]
+def what_was_run(runs: Runs) -> list[tuple[str, list[str]]]:
+    """Pairs of a term and the texts that explain it: of the cells or, where there are none, of the lines of speed."""
+    cells, lines = runs.cells, runs.cells or runs.speeds
+    environments = [cell.record.environment for cell in cells] or [line.environment for line in runs.speeds]
+    methods = [cell.label for cell in cells] or [line.method for line in runs.speeds]
     hours = sum(cell.record.story.seconds for cell in cells) / 3600
-    return [
+    said = [
         ("Corpora", _corpora(cells)),
-        ("Methods", [", ".join(_distinct(cell.label for cell in cells))]),
-        ("Encoders", [", ".join(_distinct(cell.encoder for cell in cells))]),
+        ("Methods", [", ".join(_distinct(methods))]),
+        ("Encoders", [", ".join(_distinct(line.encoder for line in lines))]),
         ("Folds and seeds", _places(cells)),
         ("Budget", _distinct(budget_line(cell.budget) for cell in cells)),
-        ("Training", [f"{len(cells):,} cells, {hours:,.1f} hours in all"]),
+        ("Training", [f"{len(cells):,} cells, {hours:,.1f} hours in all"] if cells else []),
         ("Hardware", _distinct(_hardware(environment) for environment in environments)),
         ("Versions", _distinct(_versions(environment) for environment in environments)),
         ("Revision", _distinct(environment.revision or "unknown" for environment in environments)),
     ]
+    return [(term, texts) for term, texts in said if texts]
 
 
 def _corpora(cells: Sequence[Cell]) -> list[str]:

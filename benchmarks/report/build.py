@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.cost.speed_record import SpeedRecord
+from benchmarks.cost.speed_table import speed_tables
 from benchmarks.methods import METHODS
 from benchmarks.output.formats import escape_markdown, latex, markdown, to_csv
 from benchmarks.output.table import Table
@@ -33,7 +34,7 @@ def write_report(runs: Sequence[Path], out: Path | None = None, say: Callable[[s
         The path of the page.
 
     Raises:
-        RunError: nothing there, or no finished cell.
+        RunError: nothing there, or neither a finished cell nor a line of speed.
         CheckpointError: a line that is damaged or of another version.
     """
     read = read_runs(runs)
@@ -53,13 +54,15 @@ def write_report(runs: Sequence[Path], out: Path | None = None, say: Callable[[s
                 write_bytes(folder / "figures" / f"{item.name}.png", item.png)
                 write_bytes(folder / "figures" / f"{item.name}.svg", item.svg)
     write_bytes(folder / "tables.md", _markdown(sections).encode())
-    page = render_page(what_was_run(read.cells), read.remarks, sections)
+    page = render_page(what_was_run(read), read.remarks, sections)
     write_bytes(folder / PAGE_NAME, page.encode())
     return folder / PAGE_NAME
 
 
 def _planned(cells: Sequence[Cell], speeds: Sequence[SpeedRecord]) -> Iterator[tuple[str, Callable[[], Section]]]:
     """The sections in their order, by their titles."""
+    if not cells:
+        yield "Speed", lambda: Section("Speed", items=list(speed_tables(speeds)))
     by_budget = _grouped(cells, lambda cell: cell.budget)
     for i, budget_cells in enumerate(by_budget, 1):
         budget = budget_line(budget_cells[0].budget)

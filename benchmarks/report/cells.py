@@ -103,7 +103,7 @@ def read_runs(paths: Sequence[Path]) -> Runs:
             ``.jsonl.gz``.
 
     Raises:
-        RunError: nothing there, or no finished cell at all.
+        RunError: nothing there, or neither a finished cell nor a line of speed.
         CheckpointError: a line that is damaged, of another version or of another kind, by its number.
     """
     runs = Runs()
@@ -118,7 +118,7 @@ def read_runs(paths: Sequence[Path]) -> Runs:
             if key in cells:
                 runs.remarks.append(f"{where}: a cell that was there already; the later record counts")
             cells[key] = Cell(record, file.parent / record.folder)
-    if not cells:
+    if not cells and not runs.speeds:
         raise RunError(f"{', '.join(map(str, paths))}: no finished cell; expected at least one line that holds one")
     runs.cells = _tell_corpora_apart(list(cells.values()))
     return runs

@@ -167,6 +167,18 @@ def test_a_report_of_a_file_lies_beside_it(tmp_path):
     assert write_report([run / "cells.jsonl"], say=lambda _: None) == run / "report/report.html"
 
 
+def test_lines_of_speed_alone_are_a_table_for_each_budget(tmp_path):
+    lines = [speed("baseline"), speed("dsnet"), speed("dsnet", max_frames=600)]
+    page = write_report([write_run(tmp_path / "run", lines)], say=lambda _: None)
+    tables = [rows(page.parent / f"tables/{name}.csv") for name in ("speed", "speed-2")]
+    assert [[row["method"] for row in table] for table in tables] == [["baseline", "dsnet"], ["dsnet"]]
+    assert tables[0][0]["training samples/s"] == "1234.0"
+    text = page.read_text()
+    assert "600 frames, fp32, NVIDIA H200, 2 threads" in text
+    assert "f94ceb1" in text
+    assert "Corpora" not in text
+
+
 def test_nothing_is_written_where_nothing_can_be_read(tmp_path):
     with pytest.raises(RunError, match="no finished cell"):
         write_report([write_run(tmp_path / "run", [])], tmp_path / "out")
