@@ -26,7 +26,7 @@ SMALLER = {
     "dsnet train": "--folds 0 --epochs 1 --max-frames 32",
     "dsnet benchmark quick": "--time-budget 1s",
     "dsnet benchmark frozen": "--set protocol=groups-3 --set folds=0 --set seeds=0 --set methods=dsnet-enrolled --set epochs=1 --set max_frames=50",
-    "dsnet benchmark scratch": "--set folds=0 --set protocol=groups-3 --set methods=subtraction --set epochs=1 --set max_frames=32",
+    "dsnet benchmark scratch": "--set folds=0 --set seeds=0 --set methods=subtraction --set epochs=1 --set max_frames=32",
     "dsnet benchmark enrolled": "--set protocol=groups-3 --set folds=0 --set seeds=0 --set epochs=1 --set max_frames=50",
     "dsnet benchmark cross": "--set folds=0 --set seeds=0 --set methods=baseline --set epochs=1 --set max_frames=32",
     "dsnet complexity": "--max-frames 32",
