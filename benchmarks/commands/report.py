@@ -17,7 +17,7 @@ def report(
         Path | None, typer.Option(help="The report's folder.  [default: report in the first run's folder]")
     ] = None,
 ) -> None:
-    """Makes the paper's tables and figures of finished cells.
+    """Makes the paper's tables and figures of finished cells, and tables of lines of speed.
 
     A run that is not finished is reported as far as it is: methods are compared over what all of them have. The page needs
     no network; beside it lie the tables as Markdown, LaTeX and CSV and the figures as PNG and SVG. The lines of a study

@@ -16,7 +16,8 @@ def speed_table(records: Sequence[SpeedRecord]) -> Table:
     ]
     notes = [
         "'outside' is the share of training time between the steps, 'statistics' what recomputing batch norm's adds to an epoch, "
-        "'of matmul' the arithmetic done as a share of what a large matrix product does in that time; peaks are of memory."
+        "'of matmul' the arithmetic done as a share of what a large matrix product does in that time; peaks are of memory. "
+        "'times baseline' is by a baseline that was measured in turns with the method, not by the one in the table."
     ]
     rows = [_row(record) for record in records]
     return Table(header, rows, notes=notes, name="speed", title=measured_under(records[0]))

@@ -119,7 +119,9 @@ def read_runs(paths: Sequence[Path]) -> Runs:
                 runs.remarks.append(f"{where}: a cell that was there already; the later record counts")
             cells[key] = Cell(record, file.parent / record.folder)
     if not cells and not runs.speeds:
-        raise RunError(f"{', '.join(map(str, paths))}: no finished cell; expected at least one line that holds one")
+        raise RunError(
+            f"{', '.join(map(str, paths))}: no finished cell; expected at least one line that holds one, or a line of speed"
+        )
     runs.cells = _tell_corpora_apart(list(cells.values()))
     return runs
 
