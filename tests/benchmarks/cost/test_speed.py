@@ -207,7 +207,8 @@ def test_the_command_prints_a_row_and_writes_a_line_for_each_method(dsnet, tmp_p
     assert (status, errors) == (0, [])
     rows = [line.split("|")[1].strip() for line in out.splitlines() if line.startswith("| ")]
     assert rows == ["method", "baseline", "dsnet"]
-    assert "cnn, batches of 4 by 8 speakers, 32 frames, fp32, CPU" in out
+    assert "cnn, batches of 4, 32 frames, fp32, CPU" in out
+    assert "8 speakers, medians of 1 rounds" in out
     assert "the bare model's time" in out
     records = [json.loads(line) for line in lines.read_text().splitlines()]
     assert [record["method"] for record in records] == ["baseline", "dsnet"]

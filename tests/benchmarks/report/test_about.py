@@ -1,7 +1,7 @@
 from dataclasses import dataclass
 
 from benchmarks.report.about import budget_line, what_was_run
-from benchmarks.report.cells import Budget
+from benchmarks.report.cells import Budget, Runs
 from benchmarks.training.settings import TrainingSettings
 from tests.benchmarks.report.records import SETTINGS, Corpus, cell, read
 
@@ -13,7 +13,7 @@ def test_the_head_says_what_was_run():
     lines = [cell("baseline", ALPHA, fold, seed, targets=(BETA,)) for fold in range(4) for seed in (0, 2, 3)]
     lines += [cell("dsnet", ALPHA, 0, label="dsnet first", encoder="timm/resnet18")]
     lines[0]["environment"] = {**lines[0]["environment"], "revision": None}
-    about = dict(what_was_run([read(line, None) for line in lines]))
+    about = dict(what_was_run(Runs([read(line, None) for line in lines])))
     assert about["Corpora"] == ["alpha: 100 utterances", "beta: 60 utterances, for tests alone"]
     assert about["Methods"] == ["baseline, dsnet first"]
     assert about["Encoders"] == ["cnn, timm/resnet18"]
